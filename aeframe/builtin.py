@@ -140,6 +140,7 @@ def register_losses(register: Register) -> None:
     register("jaccard", f"{at}.distances:Jaccard", summary="one minus the soft intersection over union")
     register("bernoulli", f"{at}.likelihoods:Bernoulli", summary="binary cross-entropy")
     register("categorical", f"{at}.likelihoods:Categorical", summary="cross-entropy over classes")
+    register("mixed", f"{at}.mixed:Mixed", summary="normal and softmax, for real numbers and classes together")
     register("gaussian", f"{at}.likelihoods:Gaussian", summary="normal with fixed, learned or optimal variance")
     register("kl_divergence", f"{at}.likelihoods:KLDivergence", summary="KL divergence from target distributions")
     register("log_cosh", f"{at}.distances:LogCosh", summary="smooth: squared near zero, absolute far from it")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from aeframe.cli.model_command import SPLITS, ModelCommand, add_data, check_output, positive
+from aeframe.cli.model_command import SPLITS, ModelCommand, add_data, add_draw, check_output, positive
 from aeframe.errors import AeframeError, printable
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Evaluate(ModelCommand):
             help="options of metrics and feature spaces: metrics.nll.samples=5000, features.pca.components=8",
         )
         parser.add_argument("-n", "--num", type=positive, help="new samples with --features (half of the split)")
-        parser.add_argument("--draw", action="store_true", help="draw these from the likelihood instead of its mean")
+        add_draw(parser)
         parser.add_argument("--seed", type=int, help="seed for sampling z (default: the seed of the run)")
         parser.add_argument("-o", "--output", metavar="JSON", type=Path, help="also write the metrics to a new file")
         parser.add_argument(

@@ -6,7 +6,14 @@ from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING, Any
 
 from aeframe.cli.decode import CodesCommand
-from aeframe.cli.model_command import add_condition, add_data, add_sample_output, check_output, positive
+from aeframe.cli.model_command import (
+    add_condition,
+    add_data,
+    add_draw,
+    add_sample_output,
+    check_output,
+    positive,
+)
 from aeframe.errors import AeframeError
 
 if TYPE_CHECKING:
@@ -30,7 +37,7 @@ class Generate(CodesCommand):
         )
         parser.add_argument("-n", "--num", type=positive, default=64, help="number of samples (default: 64)")
         parser.add_argument("--seed", type=int, help="seed of the random draws (default: a random seed)")
-        parser.add_argument("--draw", action="store_true", help="sample from the likelihood instead of taking its mean")
+        add_draw(parser)
         add_data(parser)
         add_condition(parser)
         add_sample_output(parser)
@@ -45,6 +52,7 @@ class Generate(CodesCommand):
         if args.sampler:
             model = self._with_sampler(model, parse_sampler(args.sampler), args)
         seed = torch.seed() if args.seed is None else args.seed
+        args.draw = model.model.loss.draws_samples if args.draw is None else args.draw
         with noise_of(model.device, seed, PICTURES):
             codes = model.sample_codes(args.num)
             self.write(model, self.decoded(model, codes, args), args.num, args)

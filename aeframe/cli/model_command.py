@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, BooleanOptionalAction, Namespace
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -256,6 +256,16 @@ def add_data(parser: ArgumentParser) -> None:
         metavar="PATH",
         action="append",
         help="current path of the run's data (default: as in training); OPTION=PATH for an option other than data.path",
+    )
+
+
+def add_draw(parser: ArgumentParser) -> None:
+    """Add ``--draw``: whether new samples are drawn from the likelihood, None for what the loss does by default."""
+    parser.add_argument(
+        "--draw",
+        action=BooleanOptionalAction,
+        help="draw new samples from the likelihood, or take its mean (default: drawn where samples are rows of "
+        "numbers and classes, otherwise the mean)",
     )
 
 

@@ -92,7 +92,7 @@ class PrincipalComponents(ReducedSpace):
 
     def __init__(self, modality: Modality, spec: DataSpec, *, components: int = 32, standardize: bool = False) -> None:
         super().__init__(components=components, standardize=standardize)
-        if spec.domain.kind == "category" or spec.unordered:
+        if spec.domain.has_classes or spec.unordered:
             found = "unordered elements" if spec.unordered else "categories"
             names = ", ".join(type(modality).feature_spaces)
             raise AeframeError(

@@ -64,7 +64,7 @@ def check_mahalanobis(who: str, model: Autoencoder) -> None:
     """
     spec, num = model.spec, math.prod(model.spec.shape)
     found = None
-    if spec.domain.kind == "category" or spec.unordered or not model.loss.by_position:
+    if spec.domain.has_classes or spec.unordered or not model.loss.by_position:
         found = f"{spec.domain.kind} values" if not spec.unordered else "unordered elements"
     elif num > _MAX_ELEMENTS:
         found = f"{num} elements"

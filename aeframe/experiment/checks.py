@@ -408,7 +408,7 @@ def _check_output_shapes(model: Autoencoder, config: Mapping[str, Any], spec: Da
             f"choose another {kind}{alternative}"
         )
 
-    decoder_shape, any_length = (model.loss.num_outputs, *spec.shape), model.loss.any_length
+    decoder_shape, any_length = model.loss.output_shape(spec.shape), model.loss.any_length
     model.encoder.register_forward_hook(lambda part, _, output: check_shape("encoder", part.out_shape, output))
     model.latent.register_forward_hook(lambda part, _, output: check_shape("latent", part.shape, output.mean))
     model.decoder.register_forward_hook(

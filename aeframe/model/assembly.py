@@ -61,7 +61,11 @@ def assemble(
         shape_with_condition(shape, spec.condition, spec.encoder_condition_axis) if encoder_takes_condition else shape
     )
     encoder: Encoder = build_part(
-        "encoder", chosen("encoder"), shape=encoder_shape, domain=domain, corruption=corruption
+        "encoder",
+        chosen("encoder"),
+        shape=encoder_shape,
+        domain=domain.with_condition(spec.condition * encoder_takes_condition),
+        corruption=corruption,
     )
     latent: LatentSpace = build_part("latent", chosen("latent"), feature_shape=encoder.out_shape)
     prior = build_part(
@@ -71,7 +75,7 @@ def assemble(
         "decoder",
         chosen("decoder"),
         z_shape=shape_with_condition(latent.decoder_shape, spec.condition),
-        out_shape=(loss.num_outputs, *shape),
+        out_shape=loss.output_shape(shape),
         encoder=encoder,
         latent=latent,
         build=build,

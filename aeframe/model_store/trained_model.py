@@ -203,7 +203,7 @@ class TrainedModel:
         seed: int | None = None,
         condition: Condition | None = None,
         batch_size: int = 256,
-        draw: bool = False,
+        draw: bool | None = None,
     ) -> Tensor:
         """Return `num` new samples ``(num, *shape)`` on the model's device.
 
@@ -212,8 +212,9 @@ class TrainedModel:
             seed: Makes the samples repeatable; without it, torch's global generator is used.
             condition: For a model with a condition: ``(num, C)``, or labels.
             batch_size: Samples that are decoded at a time.
-            draw: Draw from the likelihood instead of taking its mean.
+            draw: Draw from the likelihood, or take its mean; None does what `Loss.draws_samples` states.
         """
+        draw = self.model.loss.draws_samples if draw is None else draw
         if num < 1:
             raise AeframeError(f"{self._who()} makes at least one sample, found num {num}")
         with nullcontext() if seed is None else noise_of(self.device, seed, PICTURES):

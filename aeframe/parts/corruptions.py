@@ -40,7 +40,7 @@ class Corruption(nn.Module):
 class NoCorruption(Corruption):
     """Leave x clean."""
 
-    domains = Corruption.domains | {"category"}
+    domains = Corruption.domains | {"category", "mixed"}
 
     def forward(self, batch: Batch) -> Batch:
         return batch

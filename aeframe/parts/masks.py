@@ -28,7 +28,7 @@ class _PositionMask(Corruption):
     Arguments are those of the subclasses, and `who`: kind and name of the corruption, for error messages.
     """
 
-    domains = Corruption.domains | {"category"}
+    domains = Corruption.domains | {"category", "mixed"}
     by_position = True
 
     def __init__(

@@ -38,7 +38,7 @@ CPU = torch.device("cpu")
 _SHAPES: tuple[Shape, ...] = ((12,), (1, 8, 8), (2, 16), (1, 4, 4, 4), (3,))
 _SET_SHAPE: Shape = (8, 3)
 """Eight unordered elements of three numbers."""
-_DOMAINS = ("real", "unit", "signed", "binary", "count", "category(5)", "simplex")
+_DOMAINS = ("real", "unit", "signed", "binary", "count", "category(5)", "simplex", "mixed(0*3,5,2,0*4,3,4,2)")
 _LOSSES = {
     "real": "mse",
     "unit": "bernoulli",
@@ -46,6 +46,7 @@ _LOSSES = {
     "binary": "bernoulli",
     "category": "categorical",
     "simplex": "kl_divergence",
+    "mixed": "mixed",
 }
 _EUCLIDEAN = frozenset({"euclidean"})
 # Properties that a part may require, and the config of a small latent that provides them.
@@ -129,6 +130,7 @@ def synthetic_batch(spec: DataSpec) -> Batch:
     shape = (NUM_ROWS, *spec.shape)
     normal, uniform = torch.randn(shape, generator=generator), torch.rand(shape, generator=generator)
     classes = spec.domain.classes or 1
+    num_classes = torch.tensor(spec.domain.element_classes) if spec.domain.kind == "mixed" else torch.zeros(())
     x: Tensor = {
         "real": normal,
         "unit": uniform,
@@ -137,6 +139,7 @@ def synthetic_batch(spec: DataSpec) -> Batch:
         "count": (6 * uniform * uniform).floor(),
         "category": (uniform * classes).floor().clamp(max=classes - 1).long(),
         "simplex": normal.softmax(-1),
+        "mixed": torch.where(num_classes > 0, (uniform * num_classes).floor(), normal),
     }[spec.domain.kind]
     # Some objectives are trained on pairs of samples.
     return Batch(x, index=torch.arange(NUM_ROWS)).paired(Batch(x.roll(1, 0)))
@@ -160,6 +163,8 @@ def synthetic_setups(kind: str, part: Mapping[str, Any]) -> Iterator[ReferenceSe
         for name in _DOMAINS:
             domain = Domain.parse(name)
             if domains is not None and domain.kind not in domains:
+                continue
+            if domain.kind == "mixed" and shape != (len(domain.element_classes),):
                 continue
             loss = part if kind == "loss" else _loss_for(domain, unordered=unordered)
             if loss is None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -15,7 +16,7 @@ from aeframe.errors import AeframeError, did_you_mean
 
 Shape = tuple[int, ...]
 """The shape of one sample, without the batch dimension."""
-DomainKind = Literal["real", "unit", "signed", "binary", "count", "category", "simplex"]
+DomainKind = Literal["real", "unit", "signed", "binary", "count", "category", "simplex", "mixed"]
 
 _BOUNDS: dict[str, tuple[float, float]] = {
     "real": (-math.inf, math.inf),
@@ -25,7 +26,10 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "count": (0.0, math.inf),
     "category": (0.0, math.inf),
     "simplex": (0.0, 1.0),
+    "mixed": (-math.inf, math.inf),
 }
+_WITH_ARGUMENT = {"category": "category(n)", "mixed": "mixed(n,m,...)"}
+"""How domains with an argument are written."""
 _INTEGER_KINDS = frozenset({"binary", "count", "category"})
 _NUM_CHECKED = 1 << 22
 """Number of values that are checked at a time."""
@@ -36,12 +40,29 @@ class Domain:
     """The set of values that x can take. Losses and networks name the domains they are made for.
 
     ``real``; ``unit``: [0, 1]; ``signed``: [-1, 1]; ``binary``: {0, 1}; ``count``: {0, 1, 2, ...};
-    ``category(n)``: integer classes {0, ..., n - 1}; ``simplex``: non-negative, with sum 1 along the last axis.
+    ``category(n)``: integer classes {0, ..., n - 1}; ``simplex``: non-negative, with sum 1 along the last axis;
+    ``mixed(0,5,2)``: samples ``(D,)`` whose elements have domains of their own, a real number (0) or one of n classes.
     """
 
     kind: DomainKind
     classes: int | None = None
     """The n of ``category(n)``; None for every other kind."""
+    element_classes: tuple[int, ...] = ()
+    """The number of classes of each element of ``mixed``, 0 for a real number; empty for every other kind."""
+
+    @classmethod
+    def mixed(cls, element_classes: Sequence[int]) -> Domain:
+        """Return the domain of samples ``(D,)`` with D numbers of classes, 0 for a real number.
+
+        Raises:
+            AeframeError: There is no element, or a number is negative.
+        """
+        if not element_classes or min(element_classes) < 0:
+            raise AeframeError(
+                "domain mixed needs a number of classes for each element, 0 for a real number, found "
+                f"{list(element_classes)}"
+            )
+        return cls("mixed", element_classes=tuple(element_classes))
 
     @classmethod
     def parse(cls, text: str) -> Domain:
@@ -50,15 +71,30 @@ class Domain:
         Raises:
             AeframeError: An unknown domain; the message names the nearest one.
         """
-        match = re.fullmatch(r"([a-z]+)(?:\((\d+)\))?", text.strip())
-        kind = match.group(1) if match else text
-        if match is None or kind not in _BOUNDS or (kind == "category") != (match.group(2) is not None):
-            known = [k for k in _BOUNDS if k != "category"] + ["category(n)"]
+        match = re.fullmatch(r"([a-z]+)(?:\(([\d,*]+)\))?", text.strip())
+        kind, argument = match.groups() if match else (text, None)
+        if kind == "mixed" and argument is not None and (counts := _run_lengths(argument)):
+            return cls.mixed(counts)
+        is_number = argument is not None and argument.isdecimal()
+        if kind not in _BOUNDS or kind == "mixed" or (is_number if kind != "category" else not is_number):
+            known = [k for k in _BOUNDS if k not in _WITH_ARGUMENT] + list(_WITH_ARGUMENT.values())
             raise AeframeError(f"unknown domain '{text}'{did_you_mean(kind, known)}; domains are {', '.join(known)}")
-        return cls(kind, int(match.group(2)) if match.group(2) else None)  # type: ignore[arg-type]
+        return cls(kind, int(argument) if is_number else None)  # type: ignore[arg-type]
 
     def __str__(self) -> str:
+        if self.kind == "mixed":
+            runs = ((classes, len(list(run))) for classes, run in itertools.groupby(self.element_classes))
+            return f"mixed({','.join(f'{classes}*{num}' if num > 1 else str(classes) for classes, num in runs)})"
         return f"{self.kind}({self.classes})" if self.kind == "category" else self.kind
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether elements of x are numbers of classes, between which there are no distances."""
+        return self.kind in _WITH_ARGUMENT
+
+    def with_condition(self, num: int) -> Domain:
+        """Return the domain of a sample to which a condition of `num` numbers is appended."""
+        return Domain.mixed((*self.element_classes, *[0] * num)) if self.kind == "mixed" else self
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -76,9 +112,23 @@ class Domain:
         bad |= (x < low) | (x > high)
         if self.kind in _INTEGER_KINDS and x.is_floating_point():
             bad |= x != x.round()
+        if self.kind == "mixed":
+            bad |= _outside_classes(x, self.element_classes)
         if self.kind == "simplex":
             bad |= ((x.sum(-1, keepdim=True) - 1).abs() > 1e-4).expand_as(bad)
         return bad.flatten(1).any(1) if bad.ndim > 1 else bad
+
+
+def _run_lengths(text: str) -> tuple[int, ...]:
+    """Return the numbers of ``0*3,5``: (0, 0, 0, 5); empty if the text has another form."""
+    runs = [re.fullmatch(r"(\d+)(?:\*(\d+))?", part) for part in text.split(",")]
+    return () if None in runs else tuple(int(run[1]) for run in runs if run for _ in range(int(run[2] or 1)))
+
+
+def _outside_classes(x: Tensor, element_classes: tuple[int, ...]) -> Tensor:
+    """Return ``(B, D)``: True where an element with classes is none of their numbers."""
+    num_classes = torch.tensor(element_classes, device=x.device)
+    return (num_classes > 0) & ((x < 0) | (x > num_classes - 1) | (x != x.round()))
 
 
 @dataclass(frozen=True, slots=True)

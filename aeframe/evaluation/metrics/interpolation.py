@@ -49,7 +49,7 @@ class Interpolation(SubsetMetric):
     def applies(cls, model: Autoencoder) -> bool:
         spec = model.spec
         has_codes = "hierarchy" not in model.latent.provides and "codes" not in model.latent.provides
-        return has_codes and spec.domain.kind != "category" and not spec.unordered and not spec.views
+        return has_codes and not spec.domain.has_classes and not spec.unordered and not spec.views
 
     def update(self, model: Autoencoder, out: ForwardOutput) -> None:
         self._model = [model]

@@ -51,7 +51,7 @@ class Probe(SubsetMetric):
                 f"metric probe takes samples of at least {2 * _FOLDS} and neighbours of at least 1, found {samples} "
                 f"and {neighbours}"
             )
-        self._has_raw = model.spec.domain.kind != "category" and int(np.prod(model.spec.shape)) <= _MAX_RAW
+        self._has_raw = not model.spec.domain.has_classes and int(np.prod(model.spec.shape)) <= _MAX_RAW
         super().__init__(samples, seed, "codes", "random", "labels", *["x"] * self._has_raw)
         self.neighbours, self.seed = neighbours, seed
         self._num_labelled = 0

@@ -27,7 +27,7 @@ class _ElementMean(ModelMetric):
 
     @classmethod
     def applies(cls, model: Autoencoder) -> bool:
-        return model.spec.domain.kind != "category"
+        return not model.spec.domain.has_classes
 
     def update(self, model: Autoencoder, out: ForwardOutput) -> None:
         values = self.compare(model.loss.mean(out.output).float(), out.batch.x)
@@ -101,7 +101,7 @@ class R2Score(ModelMetric):
 
     @classmethod
     def applies(cls, model: Autoencoder) -> bool:
-        return model.spec.domain.kind != "category"
+        return not model.spec.domain.has_classes
 
     def update(self, model: Autoencoder, out: ForwardOutput) -> None:
         evaluated = evaluated_elements(out)

@@ -111,7 +111,7 @@ def _samples(model: Autoencoder, sampler: Sampler, batch: Batch, seed: int) -> T
     condition = _subset(batch, _NUM_SAMPLES, seed).condition
     if condition is not None:
         condition = condition[torch.arange(_NUM_SAMPLES, device=condition.device) % len(condition)]
-    return model.generate(z, condition=condition)
+    return model.generate(z, condition=condition, draw=model.loss.draws_samples)
 
 
 def _interpolation(model: Autoencoder, batch: Batch, seed: int) -> dict[str, Tensor]:

@@ -14,7 +14,7 @@ from torch.distributions import Distribution
 
 from aeframe.parts.activations import ActivationTraits, MakeActivation
 from aeframe.tensors import at_least_float32, broadcast_mask, per_sample
-from aeframe.types import Batch
+from aeframe.types import Batch, Shape
 
 
 class Loss(nn.Module):
@@ -36,8 +36,21 @@ class Loss(nn.Module):
     """
     any_length: ClassVar[bool] = False
     """Whether the reconstruction may have another number of elements along the first axis than x."""
+    draws_samples: ClassVar[bool] = False
+    """Whether new samples are drawn from the likelihood unless a caller states otherwise.
+
+    Where elements are classes and numbers that belong together, as in a table, the mean is no typical sample.
+    """
     num_outputs: int = 1
     """Numbers the decoder returns for each element of x: 1 for a mean, 2 for mean and variance, n for n classes."""
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Return the shape of the decoder's output for one sample of `shape`: ``(num_outputs, *shape)``.
+
+        A loss whose elements need different numbers of parameters returns ``(1, W)``, with W parameters in all; its
+        methods then receive ``(..., B, 1, W)``.
+        """
+        return (self.num_outputs, *shape)
 
     @property
     def output_range(self) -> ActivationTraits:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from aeframe.errors import AeframeError
 from aeframe.parts.activations import MakeActivation
 from aeframe.parts.networks.base import Decoder, Encoder
+from aeframe.parts.packed import Packing
 from aeframe.tensors import broadcast_mask
 from aeframe.types import Batch, Domain, Shape
 
@@ -38,7 +39,8 @@ def dense_layers(sizes: list[int], activation: MakeActivation | None, *, norm: b
 class MLPEncoder(Encoder):
     """Dense layers: ``(B, *shape)`` -> ``(B, hidden[-1])``. With ``hidden: []`` it only flattens.
 
-    Integer classes (`Domain` ``category``) become one-hot vectors.
+    Integer classes (`Domain` ``category``) become one-hot vectors, also those of ``mixed`` samples. The first layer
+    is then an embedding of each class.
 
     Args:
         shape: Shape of one sample.
@@ -63,7 +65,8 @@ class MLPEncoder(Encoder):
         if any(size < 1 for size in hidden):
             raise AeframeError(f"encoder mlp needs hidden sizes of at least 1, found {list(hidden)}")
         self.classes = domain.classes
-        size = math.prod(shape) * (domain.classes or 1)
+        self.packing = Packing(domain.element_classes) if domain.kind == "mixed" else None
+        size = math.prod(shape) * (domain.classes or 1) if self.packing is None else self.packing.size
         self.layers = dense_layers([size, *hidden], activation, norm=norm, dropout=dropout)
         self.out_shape = (hidden[-1] if hidden else size,)
         self._mirrored_decoder = {
@@ -76,7 +79,9 @@ class MLPEncoder(Encoder):
 
     def forward(self, batch: Batch) -> Tensor:
         x = batch.masked_x()
-        if self.classes is not None:
+        if self.packing is not None:
+            x = self.packing.one_hot(x, batch.mask)
+        elif self.classes is not None:
             x = nn.functional.one_hot(x.long(), self.classes)
             x = x if batch.mask is None else x * broadcast_mask(batch.mask, x.ndim)
         # Without layers there are no parameters: x keeps its precision, and integers become float32.

@@ -163,7 +163,7 @@ class PretrainedEncoder(Encoder):
             tensor = torch.tensor(numbers, dtype=torch.float32).reshape(-1, *[1] * (len(spec.shape) - 1))
             # They are options in the config, so they need no place in the saved weights.
             self.register_buffer(name, tensor, persistent=False)
-        if spec.domain.kind == "category":
+        if spec.domain.has_classes:
             raise AeframeError(
                 f"{_WHO} cannot subtract a mean from the classes of {spec.domain} data; leave out encoder.mean and "
                 "encoder.std"

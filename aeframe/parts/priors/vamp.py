@@ -51,7 +51,7 @@ class Vamp(Prior):
         super().__init__()
         if components < 1:
             raise AeframeError(f"prior vamp needs components >= 1, found {components}")
-        if spec.domain.kind == "category":
+        if spec.domain.has_classes:
             raise AeframeError(
                 f"prior vamp learns pseudo-inputs by gradients, which {spec.domain} data do not have; choose "
                 "prior=mixture or prior=flow"

@@ -40,7 +40,7 @@ def minimum_at_the_data(part: PartUnderTest) -> None:
     for domain, setup, loss in _in_each_domain(part):
         batch = setup.batch()
         with noise_of(CPU, 6):
-            output = 0.1 * torch.randn(BATCH_SIZE, loss.num_outputs, *setup.spec.shape)
+            output = 0.1 * torch.randn(BATCH_SIZE, *loss.output_shape(setup.spec.shape))
         output.requires_grad_()
         error_before = _error(loss, output, batch.x)
         optimizer = torch.optim.Adam([output], lr=_LEARNING_RATE)
@@ -84,7 +84,7 @@ def masked_output(part: PartUnderTest) -> None:
         batch = setup.batch()
         with noise_of(CPU, 6), torch.no_grad():
             batch.mask = torch.rand(batch.x.shape) < 0.6
-            output, changed_output = torch.randn(2, BATCH_SIZE, loss.num_outputs, *setup.spec.shape)
+            output, changed_output = torch.randn(2, BATCH_SIZE, *loss.output_shape(setup.spec.shape))
             expected = loss(output, batch)
             actual = loss(torch.where(batch.mask.unsqueeze(1), output, changed_output), batch)
         expect(
@@ -105,7 +105,7 @@ def samples_in_the_domain(part: PartUnderTest) -> None:
     for domain, setup, loss in _in_each_domain(part):
         with noise_of(CPU, 6), torch.no_grad():
             # Large outputs reach the ends of the range that a loss declares.
-            output = 8 * torch.randn(BATCH_SIZE, loss.num_outputs, *setup.spec.shape)
+            output = 8 * torch.randn(BATCH_SIZE, *loss.output_shape(setup.spec.shape))
             mean, samples = loss.mean(output), loss.sample(output)
         declared = loss.output_range
         expect(
@@ -152,7 +152,7 @@ def loss_of_padding(part: PartUnderTest) -> None:
                 continue
         compared = True
         with noise_of(CPU, 6), torch.no_grad():
-            output, padding = torch.randn(2, BATCH_SIZE, loss.num_outputs, *setup.spec.shape)
+            output, padding = torch.randn(2, BATCH_SIZE, *loss.output_shape(setup.spec.shape))
             longer_output = torch.cat([output, padding], setup.length_axis + 2) if loss.by_position else output
             batch = padded.batch()
             expected = loss(output, padded.shortened(batch, setup.spec.shape[setup.length_axis]))
@@ -184,7 +184,7 @@ def order_of_the_elements(part: PartUnderTest) -> None:
         batch = setup.batch()
         order = torch.arange(setup.spec.shape[0]).flip(0)
         with noise_of(CPU, 6), torch.no_grad():
-            output = torch.randn(BATCH_SIZE, loss.num_outputs, *setup.spec.shape)
+            output = torch.randn(BATCH_SIZE, *loss.output_shape(setup.spec.shape))
             expected = loss(output, batch)
             mask = None if batch.mask is None else batch.mask[:, order]
             losses = {

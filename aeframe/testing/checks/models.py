@@ -72,7 +72,7 @@ def shapes(part: PartUnderTest) -> None:
         expect_shape("the mean of z", out.latent.mean, (num_rows, *model.latent.shape))
         if model.loss.any_length:
             sample_shape = (out.output.shape[2] if out.output.ndim > 2 else -1, *sample_shape[1:])
-        expect_shape("the decoder output", out.output, (num_rows, model.loss.num_outputs, *sample_shape))
+        expect_shape("the decoder output", out.output, (num_rows, *model.loss.output_shape(sample_shape)))
         expect_shape("the reconstruction", model.loss.mean(out.output), (num_rows, *sample_shape))
         prior_sample = model.prior.sample(BATCH_SIZE)
         expect_shape("a sample from the prior", prior_sample, (BATCH_SIZE, *model.latent.shape))

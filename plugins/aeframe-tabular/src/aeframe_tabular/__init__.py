@@ -12,3 +12,15 @@ def register_modalities(register: Register) -> None:
 @hookimpl
 def register_datasets(register: Register) -> None:
     register("table", "aeframe_tabular.dataset:TableFile", summary="a CSV, Parquet, Excel or SQLite file of your own")
+    register("table_in_memory", "aeframe_tabular.in_memory:TableInMemory", summary="a frame that aeframe.fit received")
+    register("table_simulated", "aeframe_tabular.simulated:TableSimulated", summary="simulated customers")
+
+
+@hookimpl
+def register_metrics(register: Register) -> None:
+    register("cells", "aeframe_tabular.metrics:Cells", summary="accuracy of classes and error of numbers")
+
+
+@hookimpl
+def register_configs(register: Register) -> None:
+    register("tabular", "aeframe_tabular.conf", summary="recipes for tables")

@@ -1,0 +1,94 @@
+"""The dataset ``table_in_memory``: a data frame of mixed types that a program has in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import pandas as pd
+from torch import Tensor
+
+from aeframe.data.in_memory import MemoryDataset, SampleSplits
+from aeframe.data.samples import is_frame
+from aeframe_tabular.column import Column, Kind
+from aeframe_tabular.inference import infer_columns
+from aeframe_tabular.reading import RawTable, TableOptions, frame_of
+from aeframe_tabular.roles import Roles, used_columns, with_index
+from aeframe_tabular.rows import TableRows, TableSplits
+from aeframe_tabular.typed import typed_frame
+
+
+@dataclass(frozen=True, slots=True)
+class _RawRows:
+    """Rows of a data frame as the caller passed them, and their labels."""
+
+    frame: pd.DataFrame
+    label: Tensor | None
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def rows(self, index: Tensor) -> Self:
+        return type(self)(self.frame.iloc[index.numpy()], None if self.label is None else self.label[index])
+
+
+class TableInMemory(MemoryDataset):
+    """A data frame of pandas or polars with columns of any type; the kind of each is inferred as in a file.
+
+    ``y`` and ``condition`` may be names of its columns, which are then not part of x.
+
+    Args:
+        samples: The samples by split, injected.
+        kinds: The kind of a column by its name, where another than the inferred one is wanted.
+        id: The column that identifies the rows; null selects the first column of kind ``id``.
+        validation: Fraction of the rows for validation, if no validation split was passed.
+        test: Fraction of the rows for testing, if no test split was passed.
+        split_seed: Seed of the random split.
+    """
+
+    modality: ClassVar[str] = "table"
+    noun: ClassVar[str] = "rows"
+
+    def __init__(
+        self,
+        samples: SampleSplits,
+        *,
+        kinds: Mapping[str, Kind] = {},
+        id: str | None = None,
+        validation: float = 0.1,
+        test: float = 0.1,
+        split_seed: int = 0,
+    ) -> None:
+        super().__init__(samples, validation=validation, test=test, split_seed=split_seed)
+        self.columns: tuple[Column, ...] = infer_columns(RawTable(self._raw["train"].frame, "x"), kinds=kinds)
+        self.roles = Roles.of("x", self.columns, id=id, label=None, condition=())
+
+    @staticmethod
+    def accepts(x: Any) -> bool:
+        """Return whether x is a data frame with a column that is neither numbers nor truth values."""
+        return is_frame(x) and any(not _is_numeric(x[name].dtype) for name in x.columns)
+
+    def read(self, x: Any, labels: Tensor | None) -> _RawRows:
+        return _RawRows(frame_of(x, origin="x").frame, labels)
+
+    def describe_raw(self, train: _RawRows) -> Mapping[str, Any]:
+        return {"columns": self.columns, "roles": self.roles}
+
+    def raw_splits(self, splits: Mapping[str, Any]) -> TableSplits:
+        rows = {split: self._typed(raw) for split, raw in splits.items()}
+        for note in self.roles.notes(self.columns):
+            self.notes.add(note)
+        return TableSplits(**rows, columns=self.columns, roles=self.roles, options=TableOptions())
+
+    def _typed(self, raw: _RawRows) -> TableRows:
+        typed = typed_frame(RawTable(raw.frame, "x"), used_columns(self.columns), who="x")
+        return TableRows(with_index(typed, raw.frame, self.roles.id), raw.label)
+
+
+def _is_numeric(dtype: Any) -> bool:
+    """Return whether the dtype of a column of pandas or polars is one of numbers or truth values."""
+    kind = getattr(dtype, "kind", None)
+    if kind is not None:
+        return kind in "fiub"
+    return bool(dtype.is_numeric()) or str(dtype) == "Boolean"

@@ -1,0 +1,116 @@
+"""`RowCoding`: the columns of a table with their roles, and the coding of those of x and of the condition."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from aeframe.parts.packed import Packing
+from aeframe_tabular.coding import CodingOptions, TableCoding
+from aeframe_tabular.column import Column
+from aeframe_tabular.roles import Roles
+from aeframe_tabular.typed import restored_frame
+
+
+class RowCoding:
+    """The mapping between typed frames of a table and the tensors of a batch.
+
+    Args:
+        columns: All columns of the training table.
+        roles: What they are used for.
+        options: The coding of the columns of x.
+    """
+
+    def __init__(self, columns: Sequence[Column], roles: Roles, options: CodingOptions) -> None:
+        self.columns, self.roles = tuple(columns), roles
+        self.x = TableCoding(roles.of_x(columns), options)
+        self.condition_columns = roles.of_condition(columns)
+        self._condition: TableCoding | None = None
+        self._packing: Packing | None = None
+        if self.condition_columns:
+            # One number for each number, and a one-hot vector for each class.
+            self._condition = TableCoding(self.condition_columns, CodingOptions(numbers="standard"))
+            self._packing = Packing(self._condition.classes)
+
+    @property
+    def condition_size(self) -> int:
+        """The number C of numbers of a condition."""
+        return 0 if self._packing is None else self._packing.size
+
+    @property
+    def label_names(self) -> tuple[str, ...] | None:
+        """The names of the labels 0, 1, ...; None without labels."""
+        return next((column.classes for column in self.columns if column.name == self.roles.label), None)
+
+    def learn(self, frame: pd.DataFrame) -> None:
+        """Estimate the coding from the typed frame of the training split."""
+        self.x.learn(frame)
+        if self._condition is not None:
+            self._condition.learn(frame)
+
+    def needed(self, present: Sequence[str]) -> tuple[Column, ...]:
+        """Return the columns that a file must have whose columns are `present`: those of x and of the condition, and
+        the label if the file has it.
+        """
+        optional = {self.roles.label} & {*present}
+        names = {column.name for column in (*self.x.columns, *self.condition_columns)} | optional
+        return tuple(column for column in self.columns if column.name in names)
+
+    def encode(self, frame: pd.DataFrame) -> tuple[Tensor, Tensor]:
+        """Return x ``(N, D)`` float32 and its mask ``(N, D)`` bool."""
+        x, mask = self.x.encode(frame)
+        return torch.from_numpy(x), torch.from_numpy(mask)
+
+    def encode_condition(self, frame: pd.DataFrame) -> Tensor | None:
+        """Return the condition ``(N, C)``; None for a table without one."""
+        if self._condition is None or self._packing is None:
+            return None
+        x, mask = (torch.from_numpy(array) for array in self._condition.encode(frame))
+        return self._packing.one_hot(x, mask)
+
+    def labels(self, frame: pd.DataFrame) -> Tensor | None:
+        """Return the number of the label of each row ``(N,)``, -1 where it is missing; None without labels."""
+        if self.roles.label is None or self.roles.label not in frame:
+            return None
+        return torch.from_numpy(frame[self.roles.label].cat.codes.to_numpy(np.int64, copy=True))
+
+    def restored(self, x: Tensor, names: Sequence[str] | None = None) -> pd.DataFrame:
+        """Return rows x ``(N, D)`` with the types and formats of the training table, in the order of its columns.
+
+        Columns of one value have that value. `names` are the ids of the rows.
+        """
+        typed = self.x.decode(x.detach().cpu().numpy())
+        restored = restored_frame(typed, self.x.columns)
+        by_name: dict[str, Any] = {name: restored[name] for name in restored.columns}
+        for column in self.columns:
+            if column.kind == "constant" and column.num_missing == 0 and column.example:
+                by_name[column.name] = pd.Series([column.example] * len(restored)).astype(column.dtype)
+        if names is not None:
+            by_name["name" if self.roles.id is None else self.roles.id] = list(names)
+        ordered = [column.name for column in self.columns if column.name in by_name]
+        rest = [name for name in by_name if name not in ordered]
+        return pd.DataFrame({name: by_name[name] for name in [*rest, *ordered]})
+
+    def state(self) -> dict[str, Any]:
+        """Return columns, roles and what `learn` estimated, as values that JSON can represent."""
+        return {
+            "columns": [column.to_dict() for column in self.columns],
+            "roles": self.roles.state(),
+            "x": self.x.state(),
+            "condition": None if self._condition is None else self._condition.state(),
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any], options: CodingOptions) -> RowCoding:
+        """Return the coding that `state` describes."""
+        columns = [Column.from_dict(column) for column in state["columns"]]
+        rows = cls(columns, Roles.from_state(state["roles"]), options)
+        rows.x.load_state(state["x"])
+        if rows._condition is not None:
+            rows._condition.load_state(state["condition"])
+        return rows

@@ -161,8 +161,8 @@ def _check(
         hint = ""
     if unknown == "raise":
         raise AeframeError(
-            f"{where} is {shown(text)}, expected {expected}{hint}; correct it, or set data.unknown=missing to take it "
-            "for a missing cell"
+            f"{where} is {shown(text)}, expected {expected}{hint}; correct it, or take such cells for missing ones "
+            "(unknown=missing)"
         )
     num = int(distinct.counts[wrong].sum())
     table.notes.append(

@@ -34,7 +34,7 @@ def read(path: Path, options: TableOptions, on_error: OnError) -> RawTable:
     chosen = chosen_columns(path.name, names, options)
     frame = pd.DataFrame({names[number]: columns[number][1] for number in chosen})
     plain, notes = plain_frame(frame, f"'{path.name}'", options.missing, parse=True)
-    return checked(RawTable(plain, path.name, notes), on_error)
+    return checked(RawTable(plain, path.name, notes, options=options), on_error)
 
 
 def _columns(path: Path, arrays: dict[str, NDArray[Any]]) -> list[tuple[str, NDArray[Any]]]:

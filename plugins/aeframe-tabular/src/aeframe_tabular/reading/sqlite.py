@@ -35,7 +35,7 @@ def read(path: Path, options: TableOptions, on_error: OnError) -> RawTable:
         raise AeframeError(f"'{path.name}' has no rows{' for data.query' if options.query else ''}, expected some")
     frame = rows.iloc[:, chosen].set_axis([names[number] for number in chosen], axis=1)
     plain, notes = plain_frame(frame, f"'{path.name}'", options.missing, parse=True)
-    return checked(RawTable(plain, path.name, notes), on_error)
+    return checked(RawTable(plain, path.name, notes, options=options), on_error)
 
 
 def _select(path: Path, connection: sqlite3.Connection, wanted: str | None) -> str:

@@ -59,6 +59,8 @@ class RawTable:
     """What error messages count: lines of a text table from 1, rows of a sheet from 1, other rows from 0."""
     number_of: Callable[[int], int] = int
     """Returns the number of a row of the file, given its index among those that were parsed."""
+    options: TableOptions = TableOptions()
+    """How the table is written, as far as it was stated or found out."""
     positions: NDArray[np.int64] | None = None
     """``(N,)`` the argument of `number_of` for each row; None for 0 to N - 1."""
 

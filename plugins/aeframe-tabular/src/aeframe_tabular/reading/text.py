@@ -10,7 +10,7 @@ import mmap
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,15 @@ def read(path: Path, options: TableOptions, on_error: OnError) -> RawTable:
         index = pd.Index(column_of_text(columns.pop(row_id), marks).values, name=names[row_id] or None)
         notes.append(f"'{path.name}': the first column, without a name, identifies the rows")
     frame = pd.DataFrame(values, index=index, copy=False)
-    return checked(RawTable(frame, path.name, notes, bad, "line", number_of), on_error)
+    delimiter = {"\t": "tab", WHITESPACE: None}.get(dialect.delimiter, dialect.delimiter)
+    found = replace(
+        options,
+        delimiter=delimiter,
+        decimal=decimal,
+        encoding=dialect.scan.encoding,
+        header=layout.has_header,
+    )
+    return checked(RawTable(frame, path.name, notes, bad, "line", number_of, found), on_error)
 
 
 def _row_id(first: FirstLines, options: TableOptions) -> int | None:
@@ -229,7 +237,7 @@ def _parsed_by_csv(
         if len(cells) != width:
             bad[line] = _ragged(layout, line, cells)
             if on_error == "raise":
-                raise AeframeError(f"{bad[line]}; correct it, or leave such rows out with data.on_error=skip")
+                raise AeframeError(f"{bad[line]}; correct it, or leave such rows out with data.on_bad_rows=skip")
             continue
         lines.append(line)
         block.append(cells)

@@ -84,7 +84,7 @@ def _table(path: Path, sheet: str, rows: list[list[Any]], options: TableOptions,
     frame = cells.reset_index(drop=True).iloc[:, chosen].set_axis([names[number] for number in chosen], axis=1)
     plain, more = plain_frame(frame, f"'{path.name}'", options.missing, parse=True)
     lines = numbers.tolist()
-    return checked(RawTable(plain, path.name, [*notes, *more], number_of=lines.__getitem__), on_error)
+    return checked(RawTable(plain, path.name, [*notes, *more], number_of=lines.__getitem__, options=options), on_error)
 
 
 def _is_header(cells: pd.DataFrame) -> bool:

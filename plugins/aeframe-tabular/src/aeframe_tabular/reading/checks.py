@@ -40,7 +40,8 @@ def checked(raw: RawTable, on_error: OnError, missing: tuple[str | float, ...] =
         if on_error == "raise":
             raise AeframeError(
                 f"{raw.where(int(rows[0]), str(name))} is infinite, expected a finite number; correct it, set "
-                "data.missing=[inf,-inf] to take it for a missing cell, or leave such rows out with data.on_bad_rows=skip"
+                "data.missing=[inf,-inf] to take it for a missing cell, or leave such rows out with "
+                "data.on_bad_rows=skip"
             )
         for row in rows.tolist():
             place = raw.number_of(row if raw.positions is None else int(raw.positions[row]))

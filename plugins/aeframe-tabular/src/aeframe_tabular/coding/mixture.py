@@ -129,7 +129,7 @@ def _evenly_spaced(ordered: Floats, number: int) -> Floats:
 
 
 def _center_and_unit(ordered: Floats, fallback: tuple[float, float]) -> tuple[float, float]:
-    """Return median and interquartile range; the fallback if the range is 0.
+    """Return median and interquartile range; the fallback if the range is 0 compared to that of all values.
 
     scikit-learn adds a constant to the variances. It is small compared to most values in units of the interquartile
     range, but not in units of a standard deviation which a few extreme values determine.
@@ -137,4 +137,4 @@ def _center_and_unit(ordered: Floats, fallback: tuple[float, float]) -> tuple[fl
     if ordered.size == 0:
         return fallback
     first, median, third = (float(value) for value in np.quantile(ordered, (0.25, 0.5, 0.75)))
-    return (median, third - first) if third > first else fallback
+    return (median, third - first) if third - first > 1e-9 * (ordered[-1] - ordered[0]) else fallback

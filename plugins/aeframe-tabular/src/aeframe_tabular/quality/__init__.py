@@ -1,0 +1,1 @@
+"""Comparisons of synthetic rows with real ones: shapes, pairs, utility, privacy, validity and figures."""

@@ -17,6 +17,7 @@ from aeframe_tabular.column import DISCRETE, Column, Kind
 from aeframe_tabular.dates import find_dates, parse_dates
 from aeframe_tabular.distinct import Distinct, numbers_in
 from aeframe_tabular.reading.table import RawTable
+from aeframe_tabular.reading.text_columns import LARGEST
 
 TRUTH_VALUES = (("false", "true"), ("no", "yes"), ("n", "y"), ("f", "t"), ("0", "1"), ("off", "on"))
 """Pairs of values of a boolean, in lower case, the false one first."""
@@ -65,8 +66,17 @@ class Cells:
 
     @property
     def are_whole(self) -> bool:
-        """Whether all numbers are whole."""
-        return bool((self.numbers == np.round(self.numbers)).all()) and self.column.dtype.kind != "m"
+        """Whether all numbers are whole, and exact in float64."""
+        numbers = self.numbers
+        exact = (numbers == np.round(numbers)) & (np.abs(numbers) <= LARGEST)
+        return bool(exact.all()) and self.column.dtype.kind != "m"
+
+    @property
+    def are_plain_numbers(self) -> bool:
+        """Whether text that holds numbers has no leading zeros and no integers beyond 2**53."""
+        if (np.abs(self.numbers) > LARGEST).any():
+            return False
+        return not any(re.match(r"[+-]?0\d", text) for text in self.texts)
 
     @property
     def is_integer_date(self) -> bool:
@@ -217,7 +227,7 @@ def _of_dates(cells: Cells, date_format: str | None, reason: str) -> tuple[dict[
             raise cells.error(value, f"a date {what}", f"set data.date_formats.{cells.name}, or another kind")
         date_format = found.date_format
         if found.others:
-            reason += f" ({found.others[0]} fits too)"
+            reason += f", day and month in doubt ({found.others[0]} fits too; set data.date_formats)"
     dates = parse_dates(texts, date_format)
     if np.isnat(dates).any():
         raise cells.error(int(np.argmax(np.isnat(dates))), f"a date in the format {date_format}", "correct it")

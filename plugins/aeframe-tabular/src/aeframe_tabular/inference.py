@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from aeframe.data.tables.cells import shown
 from aeframe.data.tables.rows import listed
 from aeframe.errors import AeframeError, did_you_mean
 from aeframe_tabular.column import KINDS, Column, Kind
@@ -125,6 +127,15 @@ def _kind_of_texts(cells: Cells, max_classes: int) -> tuple[Kind, str]:
         return "text", (
             f"dates in two formats, {dates.date_format} and {dates.second} ('{dates.example}'); write one of them"
         )
+    numeric = int((~np.isnan(cells.numbers)).sum())
+    if numeric == distinct.num and not _is_repeated(cells, max_classes) and cells.are_plain_numbers:
+        if not cells.are_whole:
+            return "number", "numbers that are text"
+        if distinct.num < distinct.num_present:
+            return "integer", "whole numbers that are text"
+    if 2 * numeric > distinct.num and numeric < distinct.num and not _is_repeated(cells, max_classes):
+        example = shown(texts[int(np.argmax(np.isnan(cells.numbers)))])
+        return "text", f"numbers, and text such as {example}, which data.missing can name"
     if distinct.num == distinct.num_present:
         if any(" " in text for text in texts[:100]):
             return "text", "free text, all different"

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from aeframe.cli import Command
 from aeframe.errors import AeframeError, printable
 from aeframe_tabular.column import Column
@@ -116,7 +118,7 @@ def _print_columns(columns: Sequence[Column], num_rows: int) -> None:
             _share(column.num_missing, num_rows),
             f"{column.num_distinct:,}",
             _shortened(column.example),
-            column.reason + ("" if column.is_used else " (left out)"),
+            _description(column),
         )
         table.add_row(*(escape(printable(cell)) for cell in cells), style=None if column.is_used else "dim")
     console = Console()
@@ -124,6 +126,18 @@ def _print_columns(columns: Sequence[Column], num_rows: int) -> None:
         # A file or pipe has no width: rows are as long as they have to be.
         console.width = max(console.width, console.measure(table, options=console.options.update(width=10_000)).maximum)
     console.print(table)
+
+
+def _description(column: Column) -> str:
+    """Return why a column has its kind, and the range of numbers and dates."""
+    if not column.is_used:
+        return f"left out: {column.reason}"
+    if column.low is None or column.high is None:
+        return column.reason
+    if column.kind == "date":
+        low, high = (str(np.datetime64(int(bound), "s").astype("datetime64[D]")) for bound in (column.low, column.high))
+        return f"{column.reason}, {low} to {high}"
+    return f"{column.reason}, {column.low:g} to {column.high:g}"
 
 
 def _share(num: int, num_rows: int) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from aeframe.errors import AeframeError
+from aeframe.errors import AeframeError, first_sentence
 from aeframe_tabular.reading.checks import checked
 from aeframe_tabular.reading.memory import stacked_names
 from aeframe_tabular.reading.plain_columns import plain_frame
@@ -28,10 +28,10 @@ def read(path: Path, options: TableOptions, on_error: OnError) -> RawTable:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except (ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
-        raise AeframeError(f"'{path}' cannot be read as .npz ({error})") from None
+        raise AeframeError(f"'{path}' cannot be read as .npz ({first_sentence(error)})") from None
     columns = _columns(path, arrays)
     names = [name for name, _ in columns]
-    chosen = chosen_columns(path.name, names, options)
+    chosen = chosen_columns(f"'{path.name}'", names, options)
     frame = pd.DataFrame({names[number]: columns[number][1] for number in chosen})
     plain, notes = plain_frame(frame, f"'{path.name}'", options.missing, parse=True)
     return checked(RawTable(plain, path.name, notes, options=options), on_error)

@@ -30,7 +30,7 @@ def _read(path: Path, options: TableOptions, on_error: OnError, schema: Any, num
     names = list(schema.names)
     by_name = (*options.exclude, *(options.columns or ()))
     index = [name for name in _index_columns(schema) if name in names and name not in by_name]
-    chosen = chosen_columns(path.name, names, options, kept=[names.index(name) for name in index])
+    chosen = chosen_columns(f"'{path.name}'", names, options, kept=[names.index(name) for name in index])
     columns = PlainColumns(f"'{path.name}'", options.missing, parse=False)
     values: dict[str, Any] = {}
     for number in chosen:

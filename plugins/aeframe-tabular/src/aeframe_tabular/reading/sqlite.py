@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -26,8 +27,9 @@ def read(path: Path, options: TableOptions, on_error: OnError) -> RawTable:
             if cursor.description is None:
                 raise AeframeError(f"data.query returns no rows of '{path.name}', expected a SELECT")
             names = [str(column[0]) for column in cursor.description]
-            chosen = chosen_columns(path.name, names, options)
-            rows = pd.DataFrame.from_records(cursor.fetchall(), columns=range(len(names)), coerce_float=False)
+            chosen = chosen_columns(f"'{path.name}'", names, options)
+            # As objects, so that integers with NULL among them stay integers.
+            rows = pd.DataFrame(cursor.fetchall(), columns=range(len(names)), dtype=object)
     except (sqlite3.Error, sqlite3.Warning) as error:
         what = "data.query cannot be run on" if options.query is not None else "SQLite cannot read"
         raise AeframeError(f"{what} '{path.name}' ({error})") from None
@@ -48,7 +50,7 @@ def _select(path: Path, connection: sqlite3.Connection, wanted: str | None) -> s
     names = [str(name) for (name,) in connection.execute(query)]
     shown = ", ".join(names) or "none"
     if wanted is None and len(names) != 1:
-        choose = f"; choose one with data.table={names[0]}, or set data.query" if names else ""
+        choose = f"; choose one with {shlex.quote(f'data.table={names[0]}')}, or set data.query" if names else ""
         raise AeframeError(f"'{path.name}' has {len(names)} tables ({shown}){choose}")
     name = names[0] if wanted is None else wanted
     if name not in names:

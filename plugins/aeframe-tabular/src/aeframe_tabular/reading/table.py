@@ -74,7 +74,7 @@ class RawTable:
         """Return the rows where `mask` ``(N,)`` is True, of this frame or of another one with the same rows."""
         old = np.arange(len(self.frame)) if self.positions is None else self.positions
         chosen: Any = (self.frame if frame is None else frame)[mask]
-        if isinstance(chosen.index, pd.RangeIndex) or _is_counted(self.frame.index):
+        if _is_counted(self.frame.index):
             chosen = chosen.reset_index(drop=True)
         return replace(self, frame=chosen, positions=old[mask])
 

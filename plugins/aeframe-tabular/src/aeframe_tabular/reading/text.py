@@ -66,7 +66,7 @@ def read(path: Path, options: TableOptions, on_error: OnError) -> RawTable:
             f"'{path.name}' has no header, its columns are named 0 to {last}; set data.header=true if its first line "
             "is one"
         )
-    chosen = chosen_columns(path.name, names, options, kept=() if row_id is None else (row_id,))
+    chosen = chosen_columns(f"'{path.name}'", names, options, kept=() if row_id is None else (row_id,))
     layout = _Layout(path, dialect, first.names is not None, names)
     read_numbers = [*chosen, *([] if row_id is None else [row_id])]
     columns, bad, number_of = _cells(layout, read_numbers, on_error)

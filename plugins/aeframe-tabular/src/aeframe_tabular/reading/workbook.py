@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,8 @@ def _sheet_name(path: Path, names: list[str], wanted: str | None) -> str:
             )
         return wanted
     if len(names) != 1:
-        raise AeframeError(f"'{path.name}' has {len(names)} sheets ({shown}); choose one with data.sheet='{names[0]}'")
+        choice = shlex.quote(f"data.sheet={names[0]}")
+        raise AeframeError(f"'{path.name}' has {len(names)} sheets ({shown}); choose one with {choice}")
     return names[0]
 
 
@@ -80,7 +82,7 @@ def _table(path: Path, sheet: str, rows: list[list[Any]], options: TableOptions,
             f"'{path.name}' has no header, its columns are named 0 to {len(names) - 1}; set data.header=true if its "
             "first row is one"
         )
-    chosen = chosen_columns(path.name, names, options)
+    chosen = chosen_columns(f"'{path.name}'", names, options)
     frame = cells.reset_index(drop=True).iloc[:, chosen].set_axis([names[number] for number in chosen], axis=1)
     plain, more = plain_frame(frame, f"'{path.name}'", options.missing, parse=True)
     lines = numbers.tolist()

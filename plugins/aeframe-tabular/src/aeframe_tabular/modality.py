@@ -213,8 +213,8 @@ class TableModality(Modality):
         """Return the measures of synthetic rows: shapes of columns, trends of pairs, validity, privacy and utility."""
         from aeframe_tabular.quality.comparison import sample_comparison
 
-        frames = [self.rows.x.decode(x.cpu().numpy()) for x in (train, held_out, samples)]
-        return sample_comparison(*frames, self.rows.x.columns, seed=seed)
+        trained, real, new = (self.rows.x.decode(x.cpu().numpy()) for x in (train, held_out, samples))
+        return sample_comparison(trained, real, new, self.rows.x.columns, seed=seed)
 
     def locate_errors(self, errors: Tensor, batch: Batch) -> list[str]:
         """Return the three columns with the largest errors, summed over the elements of each."""

@@ -40,7 +40,7 @@ def _read(path: Path, options: TableOptions, on_error: OnError, schema: Any, num
             values[names[number]] = array
     if not values:
         raise AeframeError(
-            f"'{path.name}' has no column of numbers, text or times; {'; '.join(columns.notes, options=options)}"
+            f"'{path.name}' has no column of numbers, text or times; {'; '.join(columns.notes)}"
         )
     rows = None
     if len(index) == 1:

@@ -121,7 +121,6 @@ class TableFile(Dataset):
     def load(self) -> TableSplits:
         columns, roles = self.columns, self.roles
         raw, self._raw = self._read(self.path), None
-        options = raw.options
         for note in (*raw.notes, *roles.notes(columns)):
             self.notes.add(note)
         skipped = list(raw.bad.values())
@@ -134,7 +133,7 @@ class TableFile(Dataset):
         rows = self.split.complete(present, self.split_record)
         if roles.label is not None:
             self.label_names = next(column.classes for column in columns if column.name == roles.label)
-        return TableSplits(rows["train"], rows["validation"], rows["test"], columns, roles, options, skipped)
+        return TableSplits(rows["train"], rows["validation"], rows["test"], columns, roles, self.options, skipped)
 
     def _read(self, path: Path) -> RawTable:
         if path != self.path:

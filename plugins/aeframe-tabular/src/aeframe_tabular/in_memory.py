@@ -11,6 +11,7 @@ from torch import Tensor
 
 from aeframe.data.in_memory import MemoryDataset, SampleSplits
 from aeframe.data.samples import is_frame
+from aeframe.data.split_record import SPLITS
 from aeframe_tabular.column import Column, Kind
 from aeframe_tabular.inference import infer_columns
 from aeframe_tabular.reading import RawTable, TableOptions, frame_of
@@ -79,7 +80,8 @@ class TableInMemory(MemoryDataset):
         rows = {split: self._typed(raw) for split, raw in splits.items()}
         for note in self.roles.notes(self.columns):
             self.notes.add(note)
-        return TableSplits(**rows, columns=self.columns, roles=self.roles, options=TableOptions())
+        train, validation, test = (rows[split] for split in SPLITS)
+        return TableSplits(train, validation, test, self.columns, self.roles, TableOptions())
 
     def _typed(self, raw: _RawRows) -> TableRows:
         typed = typed_frame(RawTable(raw.frame, "x"), used_columns(self.columns), who="x")

@@ -133,7 +133,8 @@ class TableModality(Modality):
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         self._rows = RowCoding.from_state(state, self.options)
-        reading = {key: tuple(value) if isinstance(value, list) else value for key, value in state["reading"].items()}
+        plain: Mapping[str, Any] = state["reading"]
+        reading: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in plain.items()}
         self._options = TableOptions(**reading)
 
     def _source(self, frame: pd.DataFrame, label: Tensor | None = None) -> TensorSource:
@@ -219,10 +220,10 @@ class TableModality(Modality):
     def show(self, x: Tensor) -> list[list[Medium]]:
         """Return each row as text, one line for each column."""
         frame = self.rows.restored(x).astype("string").fillna("")
-        rows: Sequence[Mapping[str, str]] = frame.to_dict("records")
-        return [[Medium("text/plain", "\n".join(f"{name}: {cell}" for name, cell in row.items()))] for row in rows]
+        texts = ["\n".join(f"{name}: {cell}" for name, cell in row.items()) for row in frame.to_dict("records")]
+        return [[Medium("text/plain", text)] for text in texts]
 
 
 def _options_for_another_file(options: TableOptions) -> TableOptions:
-    """Return the options of training for reading another file, whose delimiter, decimal mark and so on are found out."""
+    """Return the options of training for another file, whose delimiter, decimal mark and so on are found out."""
     return replace(options, delimiter=None, decimal=None, encoding=None, header=None, columns=None, exclude=())

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from aeframe.data.tables.cells import shown
 from aeframe.errors import AeframeError
 from aeframe_tabular.column import DISCRETE, Column, Kind
-from aeframe_tabular.dates import find_dates, parse_dates
+from aeframe_tabular.dates import FoundDates, find_dates, parse_dates
 from aeframe_tabular.distinct import Distinct, numbers_in
 from aeframe_tabular.reading.table import RawTable
 from aeframe_tabular.reading.text_columns import LARGEST
@@ -52,6 +52,11 @@ class Cells:
     def numbers(self) -> NDArray[np.float64]:
         """The distinct values as numbers; NaN for what is no number."""
         return numbers_in(self.distinct.values)
+
+    @cached_property
+    def dates(self) -> FoundDates | None:
+        """How the distinct values are written as dates; None unless they are dates."""
+        return find_dates(self.texts)
 
     @property
     def is_numeric(self) -> bool:
@@ -220,14 +225,14 @@ def _of_dates(cells: Cells, date_format: str | None, reason: str) -> tuple[dict[
     if date_format is None and cells.is_numeric:
         date_format = _DIGITS_FORMAT
     if date_format is None:
-        found = find_dates(texts)
+        found = cells.dates
         if found is None or found.second is not None:
             what = "in one format" if found is None else f"in one format, found {found.date_format} and {found.second}"
             value = 0 if found is None else texts.index(found.example)
             raise cells.error(value, f"a date {what}", f"set data.date_formats.{cells.name}, or another kind")
-        date_format = found.date_format
         if found.others:
             reason += f", day and month in doubt ({found.others[0]} fits too; set data.date_formats)"
+        return {**_range_of(found.dates), "date_format": found.date_format}, f"{reason}, written {found.date_format}"
     dates = parse_dates(texts, date_format)
     if np.isnat(dates).any():
         raise cells.error(int(np.argmax(np.isnat(dates))), f"a date in the format {date_format}", "correct it")

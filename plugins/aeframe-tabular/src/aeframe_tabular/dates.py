@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -25,19 +27,18 @@ _DATES = (
     *("%A, %B %d, %Y", "%a %b %d %Y", "%Y-%m", "%Y/%m", "%m/%Y", "%m-%Y", "%m.%Y", "%b %Y", "%B %Y", "%b-%Y", "%b-%y"),
     *("%Y-%b-%d", "%Y %b %d", "%Y%m%d"),
 )
-_CLOCKS = ("%H:%M", "%H:%M:%S", "%H:%M:%S.%f", "%I:%M %p", "%I:%M:%S %p", "%I:%M%p", "%H:%M:%S,%f")
-_FORMATS = (
-    *_DATES,
-    *(f"{date}{gap}{clock}{zone}" for date in _DATES for gap in (" ", "T") for clock in _CLOCKS for zone in ("", "%z")),
-    *(f"{date}, {clock}" for date in _DATES for clock in _CLOCKS[:5]),
-    *(f"%a %b %d {clock} %Y" for clock in _CLOCKS[:3]),
-)
+_CLOCK = "\0"
+"""Stands for the time of day in `_TEMPLATES`."""
+_TEMPLATES = (*_DATES, *(f"{date}{gap}{_CLOCK}" for gap in ("", ",") for date in _DATES), f"%a %b %d{_CLOCK} %Y")
 """Formats that are tried, in the order of preference."""
+_FOUND_CLOCK = re.compile(
+    r"(?P<lead>[T ])\d{1,2}:\d{2}(?P<seconds>:\d{2}(?P<fraction>[.,]\d{1,6})?)?(?P<half>\s?[AP]M)?"
+    r"(?P<zone>\s?(Z|[+-]\d{2}:?\d{2})\b)?",
+    re.IGNORECASE,
+)
 _NUM_TRIED = 20
 """Values on which formats are tried before all."""
 _MAX_CHARS = 40
-_MIN_SHARE = 0.05
-"""Values in a second format below this share are single mistakes, not a second format."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,8 @@ class FoundDates:
     """The format of the values that `date_format` does not fit; None if it fits all."""
     example: str = ""
     """A value in the second format."""
+    dates: NDArray[np.datetime64] = field(default_factory=lambda: np.zeros(0, "datetime64[us]"), compare=False)
+    """The values; empty with a second format."""
 
 
 def find_dates(values: Sequence[str]) -> FoundDates | None:
@@ -71,7 +74,8 @@ def find_dates(values: Sequence[str]) -> FoundDates | None:
     if not fitting:
         return _two_formats(texts, formats)
     first, *others = fitting
-    return FoundDates(first, tuple(each for each in others if (fitting[each] != fitting[first]).any()))
+    differing = tuple(each for each in others if (fitting[each] != fitting[first]).any())
+    return FoundDates(first, differing, dates=fitting[first])
 
 
 def parse_dates(values: Any, date_format: str) -> NDArray[np.datetime64]:
@@ -107,7 +111,28 @@ def _may_be_date(text: str) -> bool:
 
 
 def _formats_of(text: str) -> list[str]:
-    return [each for each in _FORMATS if _fits(text, each)]
+    """Return the formats that fit a text."""
+    clock = _FOUND_CLOCK.search(text)
+    if clock is None:
+        rest, directives = text, ""
+    else:
+        rest = f"{text[: clock.start()]}{_CLOCK}{text[clock.end() :]}"
+        directives = f"{clock['lead']}{'%I' if clock['half'] else '%H'}:%M{':%S' if clock['seconds'] else ''}"
+        directives += f"{clock['fraction'][0]}%f" if clock["fraction"] else ""
+        for part, directive in ((clock["half"], "%p"), (clock["zone"], "%z")):
+            if part:
+                directives += f" {directive}" if part[0].isspace() else directive
+    formats = [each.replace(_CLOCK, directives) for each in _by_punctuation().get(re.sub(r"\w", "", rest), ())]
+    return [each for each in formats if _fits(text, each)]
+
+
+@functools.cache
+def _by_punctuation() -> dict[str, list[str]]:
+    """Return the templates by what is left of them without directives: only a few have the punctuation of a text."""
+    found: dict[str, list[str]] = {}
+    for template in _TEMPLATES:
+        found.setdefault(re.sub(r"%\w", "", template), []).append(template)
+    return found
 
 
 def _fits(text: str, date_format: str) -> bool:
@@ -123,10 +148,10 @@ def _iso(texts: Any, formats: list[str]) -> FoundDates | None:
     if not any(each.startswith("%Y-%m-%d") and "%S" in each for each in formats):
         return None
     has_fraction = np.array(["." in text for text in texts[:10_000]])
-    if has_fraction.all() or not has_fraction.any() or np.isnat(_parsed(texts, "ISO8601")).any():
+    if has_fraction.all() or not has_fraction.any() or np.isnat(dates := _parsed(texts, "ISO8601")).any():
         return None
     plain = next(each for each in formats if "%S" in each)
-    return FoundDates(plain if "%f" in plain else plain.replace("%S", "%S.%f"))
+    return FoundDates(plain if "%f" in plain else plain.replace("%S", "%S.%f"), dates=dates)
 
 
 def _two_formats(texts: Any, formats: list[str]) -> FoundDates | None:

@@ -44,6 +44,8 @@ class Distinct:
 
     def texts(self) -> list[str]:
         """Return the values as text, see `text_of`."""
+        if isinstance(getattr(self.values, "dtype", None), pd.StringDtype):
+            return list(self.values.tolist())
         return [text_of(value) for value in self.values.tolist()]
 
     def first_row(self, value: int) -> int:

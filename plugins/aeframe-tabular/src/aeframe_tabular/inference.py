@@ -13,7 +13,6 @@ from aeframe.data.tables.rows import listed
 from aeframe.errors import AeframeError, did_you_mean
 from aeframe_tabular.column import KINDS, Column, Kind
 from aeframe_tabular.column_details import Cells, described
-from aeframe_tabular.dates import find_dates
 from aeframe_tabular.identifiers import identifier_reason, is_named_as_identifier
 from aeframe_tabular.reading.table import RawTable
 
@@ -120,7 +119,7 @@ def _kind_of_numbers(cells: Cells, max_classes: int) -> tuple[Kind, str]:
 def _kind_of_texts(cells: Cells, max_classes: int) -> tuple[Kind, str]:
     distinct = cells.distinct
     texts = cells.texts
-    dates = find_dates(texts)
+    dates = cells.dates
     if dates is not None and dates.second is None:
         return "date", "dates"
     if dates is not None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import pyarrow as pa
@@ -74,7 +74,7 @@ def read(path: Path, options: TableOptions, on_error: OnError) -> RawTable:
     if num == 0:
         raise AeframeError(f"'{path}' has no rows{' that can be used' if bad else ''}, expected rows of a table")
     marks = Marks(options.missing)
-    decimal = dialect.cells.decimal
+    decimal: Literal[".", ","] = "," if dialect.cells.decimal == "," else "."
     # Without a stated mark, each column of a file without commas as delimiters may have its own.
     either = options.decimal is None and decimal == "." and dialect.delimiter != ","
     values: dict[str, Any] = {}

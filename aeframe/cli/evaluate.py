@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -11,7 +11,10 @@ from aeframe.cli.model_command import SPLITS, ModelCommand, add_data, add_draw, 
 from aeframe.errors import AeframeError, printable
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from aeframe.data.modality import Source
+    from aeframe.data.sample_comparison import SampleComparison
     from aeframe.evaluation.feature_spaces import FeatureSpace
     from aeframe.evaluation.sample_quality import SampleQuality
     from aeframe.model_store.trained_model import TrainedModel
@@ -22,7 +25,7 @@ class Evaluate(ModelCommand):
     """Compute the metrics of a saved model on a split of the data of its run, and print a table.
 
     With --features, new samples of the model are compared with the split too: Fréchet distance, precision and recall,
-    density and coverage.
+    density and coverage. With --samples, they are compared by the measures of the modality.
     """
 
     def arguments(self, parser: ArgumentParser) -> None:
@@ -39,7 +42,13 @@ class Evaluate(ModelCommand):
             metavar="KIND.NAME.OPTION=VALUE",
             help="options of metrics and feature spaces: metrics.nll.samples=5000, features.pca.components=8",
         )
-        parser.add_argument("-n", "--num", type=positive, help="new samples with --features (half of the split)")
+        parser.add_argument(
+            "--samples", action="store_true", help="compare new samples with the split by the measures of the modality"
+        )
+        parser.add_argument("--figures", metavar="FOLDER", type=Path, help="write the figures of --samples, as PNG")
+        parser.add_argument(
+            "-n", "--num", type=positive, help="new samples with --features (half of the split), --samples (as many)"
+        )
         add_draw(parser)
         parser.add_argument("--seed", type=int, help="seed for sampling z (default: the seed of the run)")
         parser.add_argument("-o", "--output", metavar="JSON", type=Path, help="also write the metrics to a new file")
@@ -50,6 +59,8 @@ class Evaluate(ModelCommand):
     def run(self, args: Namespace) -> int:
         if args.output is not None:
             check_output(args.output)
+        if args.figures is not None:
+            check_output(args.figures, "--figures")
         model = self.open(args)
         metric_options, space_options = _chosen(args)
         spaces = {name: _space(model, name, options) for name, options in space_options.items()}
@@ -57,6 +68,7 @@ class Evaluate(ModelCommand):
         source = getattr(splits, args.split)
         metrics, protocols = self.measure(model, splits.train, source, args, metric_options)
         compared = [self.compare_samples(model, args, name, space) for name, space in spaces.items()]
+        by_modality = self.compare_by_modality(model, args) if args.samples or args.figures is not None else None
         from aeframe.evaluation.units import units_of
         from aeframe.registry import registry
 
@@ -68,13 +80,22 @@ class Evaluate(ModelCommand):
         for name, protocol in protocols.items():
             print(f"{name}: {protocol}")
         for quality in compared:
-            _print_samples(quality)
+            sets = {"new samples": quality.samples, "reconstructions": quality.reconstructions}
+            _print_samples(quality.space, {**sets, "held-out (floor)": quality.floor}, [quality.protocol()])
+        if by_modality is not None:
+            _print_samples(
+                "measure", {"new samples": by_modality.samples, "real": by_modality.real}, by_modality.protocol
+            )
+            if args.figures is not None:
+                _write_figures(by_modality, args.figures)
         if args.output is not None:
             from aeframe.runs.folder import numbers_as_json
 
             measured: dict[str, Any] = {args.split: metrics, "protocol": protocols}
             if compared:
                 measured["samples"] = {quality.space: quality.as_dict() for quality in compared}
+            if by_modality is not None:
+                measured["comparison"] = by_modality.as_dict()
             args.output.write_text(numbers_as_json(measured), encoding="utf-8")
             print(args.output)
         if args.log:
@@ -130,15 +151,31 @@ class Evaluate(ModelCommand):
             name,
             space,
             model.spec,
-            sample=lambda num, condition: model.sample(
-                num, seed=seed, condition=condition, batch_size=size, draw=args.draw
-            ).cpu(),
+            sample=self.sampler(model, args, seed),
             reconstruct=lambda batch: model.reconstruct(batch, batch_size=size).cpu(),
             train=splits.train,
             held_out=getattr(splits, args.split),
             num=args.num,
             seed=seed,
         )
+
+    def compare_by_modality(self, model: TrainedModel, args: Namespace) -> SampleComparison:
+        """Compare new samples of the model with those of the split by the measures of the modality."""
+        from aeframe.evaluation.sample_quality import compare_by_modality
+
+        splits = self.splits(model, args)
+        seed = int(model.config.get("seed", 0)) if args.seed is None else args.seed
+        sample = self.sampler(model, args, seed)
+        return compare_by_modality(
+            model.modality, sample, splits.train, getattr(splits, args.split), num=args.num, seed=seed
+        )
+
+    def sampler(self, model: TrainedModel, args: Namespace, seed: int) -> Callable[[int, Tensor | None], Tensor]:
+        """Return the function that returns new samples from their number and conditions."""
+        size = self.batch_size(args, model)
+        return lambda num, condition: model.sample(
+            num, seed=seed, condition=condition, batch_size=size, draw=args.draw
+        ).cpu()
 
 
 def _chosen(args: Namespace) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
@@ -174,24 +211,34 @@ def _space(model: TrainedModel, name: str, options: Mapping[str, Any]) -> Featur
     return space
 
 
-def _print_samples(quality: SampleQuality) -> None:
+def _print_samples(name: str, sets: Mapping[str, Mapping[str, float]], protocol: Iterable[str]) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    sets = {
-        "new samples": quality.samples,
-        "reconstructions": quality.reconstructions,
-        "held-out (floor)": quality.floor,
-    }
-    table = Table(quality.space, title="samples")
+    table = Table(name, title="samples")
     for title in sets:
         table.add_column(title, justify="right")
-    for measure in quality.samples:
-        table.add_row(measure, *(f"{values[measure]:.4g}" for values in sets.values()))
+    for measure in next(iter(sets.values())):
+        table.add_row(escape(printable(measure)), *(f"{values[measure]:.4g}" for values in sets.values()))
     console = Console()
     console.print(table)
-    console.print(escape(quality.protocol()), soft_wrap=True)
+    for sentence in protocol:
+        console.print(escape(printable(sentence)), soft_wrap=True)
+
+
+def _write_figures(comparison: SampleComparison, folder: Path) -> None:
+    from aeframe.data.new_output import write_new
+
+    def write(path: Path) -> list[Path]:
+        path.mkdir()
+        figures = {} if comparison.draw is None else comparison.draw()
+        for name, figure in figures.items():
+            figure.savefig(path / f"{name}.png")
+        return [path / f"{name}.png" for name in figures]
+
+    for file in write_new(folder, write):
+        print(file)
 
 
 def _print(title: str, metrics: dict[str, float], units: Mapping[str, str]) -> None:

@@ -8,6 +8,7 @@ from aeframe.data.file_samples import FileSamples, OnError
 from aeframe.data.memory import TensorSource
 from aeframe.data.modality import Dataset, Modality, Source, Splits
 from aeframe.data.sample_batches import SampleBatches
+from aeframe.data.sample_comparison import SampleComparison
 
 if TYPE_CHECKING:
     from aeframe.data.datamodule import DataModule
@@ -29,6 +30,7 @@ __all__ = [
     "Modality",
     "OnError",
     "SampleBatches",
+    "SampleComparison",
     "Source",
     "Splits",
     "TensorSource",

@@ -362,13 +362,19 @@ def memory_dataset(x: Any, modality: str | None) -> str:
         if name is None:
             raise AeframeError(f"modality '{modality}' takes no samples in memory; write them to a file")
         return name
+    broken = []
     for candidate in sorted(registry().names("modality"), key=lambda name: (name == "vector", name)):
-        name = registry().load("modality", candidate).in_memory
-        if name is not None and registry().load("dataset", name).accepts(x):
-            return name
+        try:
+            name = registry().load("modality", candidate).in_memory
+            if name is not None and registry().load("dataset", name).accepts(x):
+                return name
+        except AeframeError as error:
+            # Samples of other modalities can be used without this one.
+            broken.append(str(error))
     names = ", ".join(registry().names("modality"))
     dtype = f" and dtype {x.dtype}" if hasattr(x, "dtype") else ""
     raise AeframeError(
         f"fit: no modality takes {described(x)}{dtype} as samples; pass an array (N, ...) of numbers, a data frame, a "
         f"list of strings or of pictures, or name one of the modalities: modality={names}"
+        + "".join(f"; {error}" for error in broken)
     )

@@ -20,6 +20,7 @@ from aeframe.data.media import Medium, figure_medium
 from aeframe.data.new_output import write_new
 from aeframe.data.notes import Notes
 from aeframe.data.sample_batches import SampleBatches
+from aeframe.data.sample_comparison import SampleComparison
 from aeframe.data.scored_parts import ScoredParts
 from aeframe.data.split_record import SplitRecord
 from aeframe.data.where import Where
@@ -458,6 +459,21 @@ class Modality(ABC):
 
         Raises:
             AeframeError: A file cannot be read, or the distribution of scores is not known.
+        """
+        return None
+
+    def compare_samples(
+        self, samples: Tensor, held_out: Tensor, train: Tensor, *, seed: int = 0
+    ) -> SampleComparison | None:
+        """Return how new samples compare with held-out ones, by measures of the field; None, the default, without any.
+
+        All samples are ``(N, *shape)`` in the range of prepared data; masked values are NaN.
+
+        Args:
+            samples: New samples of the model, with the conditions of `held_out` if it has conditions.
+            held_out: As many real samples.
+            train: At most 50,000 samples that the model was trained on.
+            seed: Seed of everything random in the comparison.
         """
         return None
 

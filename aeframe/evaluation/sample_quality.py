@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from aeframe.data.modality import Source
+from aeframe.data.modality import Modality, Source
+from aeframe.data.sample_comparison import SampleComparison
 from aeframe.errors import AeframeError
 from aeframe.evaluation.feature_spaces import FeatureSpace
 from aeframe.evaluation.frechet import frechet_distance
@@ -24,6 +25,8 @@ _MAX_VALUES = 1 << 26
 """The largest number of values of them that are in memory."""
 _MAX_DEFAULT = 5_000
 """The largest number of samples that are compared unless another number is chosen: memory grows with its square."""
+_MAX_COMPARED = 50_000
+"""The largest number of samples of each set that a modality compares."""
 _MIN_SAMPLES = 10
 """The smallest half of held-out samples."""
 _PRECISION_NEIGHBOURS, _COVERAGE_NEIGHBOURS = 3, 5
@@ -120,6 +123,35 @@ def sample_quality(
         )
     values = {each: measures(real, space.features(x)) for each, x in sets.items()}
     return SampleQuality("-".join(filter(None, (name, space.label))), real.shape[1], size, **values)
+
+
+def compare_by_modality(
+    modality: Modality,
+    sample: Callable[[int, Tensor | None], Tensor],
+    train: Source,
+    held_out: Source,
+    *,
+    num: int | None = None,
+    seed: int = 0,
+) -> SampleComparison:
+    """Compare `num` new samples, at most 50,000, with as many held-out samples by the measures of the modality.
+
+    The arguments are those of `sample_quality`.
+
+    Raises:
+        AeframeError: The modality has no measures.
+    """
+    real = held_out.batch(random_rows(len(held_out), num or _MAX_COMPARED, seed))
+    with noise_of(torch.device("cpu"), seed, FITTING):
+        trained = train.batch(random_rows(len(train), _MAX_COMPARED, seed))
+    new = sample(len(real), real.condition)
+    compared = modality.compare_samples(new, real.nan_masked_x(), trained.nan_masked_x(), seed=seed)
+    if compared is None:
+        raise AeframeError(
+            f"modality {type(modality).__name__} has no measures of its own for new samples; compare them in a feature "
+            f"space: --features {','.join(modality.feature_spaces) or 'NAME'}"
+        )
+    return compared
 
 
 def measures(real: Tensor, generated: Tensor) -> dict[str, float]:

@@ -24,7 +24,7 @@ arguments that the framework can inject are listed with [each hook](hooks.md).
 {contents}
 """
 _CLASSES = {
-    "aeframe.data": ("Modality", "Dataset", "Source", "Splits", "SampleBatches", "TensorSource"),
+    "aeframe.data": ("Modality", "Dataset", "Source", "Splits", "SampleBatches", "SampleComparison", "TensorSource"),
     "aeframe.data.random_split": ("RandomSplit",),
     "aeframe.parts": (
         "Corruption",

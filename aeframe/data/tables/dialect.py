@@ -79,7 +79,7 @@ def find_dialect(path: Path, options: TextOptions) -> Dialect:
     if stated is not None:
         num_skipped, lines = num_skipped + 1, lines[1:]
     if not lines:
-        raise AeframeError(f"'{path}' has no rows, expected rows of numbers")
+        raise AeframeError(f"'{path}' has no rows, expected rows of a table")
     if options.delimiter is not None:
         delimiter = _delimiter_of(options.delimiter)
     elif stated is not None:

@@ -69,11 +69,11 @@ def read_first_lines(path: Path, dialect: Dialect, has_header: bool | None) -> F
         if len(lines) > NUM_COMPARED:
             break
     if not lines:
-        raise AeframeError(f"'{path}' has no rows, expected rows of numbers")
+        raise AeframeError(f"'{path}' has no rows, expected rows of a table")
     first = [_plain(cell) for cell in lines[0]]
     has_header = _is_header(path, dialect.cells, first, lines[1:]) if has_header is None else has_header
     if has_header and len(lines) == 1:
-        raise AeframeError(f"'{path}' has no rows below its header, expected rows of numbers")
+        raise AeframeError(f"'{path}' has no rows below its header, expected rows of a table")
     return FirstLines(first, lines[1:]) if has_header else FirstLines(None, lines)
 
 

@@ -15,7 +15,7 @@ from sklearn.metrics import roc_auc_score
 from aeframe import AeframeError
 from aeframe.testing.fixtures import real_file
 from aeframe_tabular.column import Column
-from aeframe_tabular.quality.comparison import compare_tables
+from aeframe_tabular.quality.comparison import compare_tables, sample_comparison
 from aeframe_tabular.quality.pairs import decile_numbers, pair_trends
 from aeframe_tabular.quality.privacy import copied_rows, privacy_scores, quantile_ranks
 from aeframe_tabular.quality.shapes import column_shapes, ks_distance, number_shape
@@ -334,6 +334,17 @@ def test_all_scores_of_samples_and_of_held_out_rows() -> None:
     assert any("200 synthetic" in sentence for sentence in quality.protocol())
     assert quality.as_dict()["shapes"] == quality.shapes.scores
     assert quality == compare_tables(train, test, synthetic, COLUMNS)
+
+
+def test_the_comparison_of_samples_has_the_scores_and_figures() -> None:
+    tables = table(), table(200, seed=1), shuffled(table(500, seed=2))
+    comparison = sample_comparison(*tables, COLUMNS, target="grade")
+    quality = compare_tables(*tables, COLUMNS, target="grade")
+    assert [(name, comparison.samples[name], comparison.real[name]) for name in comparison.samples] == quality.rows()
+    assert comparison.protocol[-1].startswith("lowest scores: ")
+    assert "amount, grade" in comparison.protocol[-1]
+    assert comparison.draw is not None
+    assert list(comparison.draw()) == ["marginals", "associations", "pairs"]
 
 
 def test_without_a_target_that_can_be_predicted_the_other_scores_remain() -> None:

@@ -169,8 +169,8 @@ def test_numbers_are_the_nearest_doubles(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "choice", "message"),
     [
-        ("a,b\n", Choice(), "'{path}' has no rows below its header, expected rows of numbers"),
-        ("\n\n", Choice(), "'{path}' has no rows, expected rows of numbers"),
+        ("a,b\n", Choice(), "'{path}' has no rows below its header, expected rows of a table"),
+        ("\n\n", Choice(), "'{path}' has no rows, expected rows of a table"),
         (
             "a,b\n1,2\n3,?x\n", Choice(),
             "rows.csv, line 3, column 'b': '?x' is not a number; leave it out with data.exclude=[b], use a column as "

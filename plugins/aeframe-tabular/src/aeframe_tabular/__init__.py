@@ -24,3 +24,8 @@ def register_metrics(register: Register) -> None:
 @hookimpl
 def register_configs(register: Register) -> None:
     register("tabular", "aeframe_tabular.conf", summary="recipes for tables")
+
+
+@hookimpl
+def register_commands(register: Register) -> None:
+    register("table", "aeframe_tabular.table_command:Table", summary="print the columns of a table and their kinds")

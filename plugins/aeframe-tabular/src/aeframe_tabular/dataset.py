@@ -14,7 +14,7 @@ from aeframe.data.random_split import RandomSplit
 from aeframe_tabular.column import Column, Kind
 from aeframe_tabular.inference import infer_columns
 from aeframe_tabular.reading import RawTable, TableOptions, read_frame
-from aeframe_tabular.roles import Roles, with_index
+from aeframe_tabular.roles import Roles, used_columns, with_index
 from aeframe_tabular.rows import TableRows, TableSplits
 from aeframe_tabular.typed import typed_frame
 
@@ -31,6 +31,7 @@ class TableFile(Dataset):
         test_path: A file of test rows; without it a fraction of `path` is held out.
         kinds: The kind of a column by its name, where another than the inferred one is wanted: ``number``,
             ``integer``, ``boolean``, ``category``, ``ordinal``, ``date``, ``id``, ``text``.
+        date_formats: The format of the dates of a column by its name, such as ``%d/%m/%Y``; others are found.
         columns: The columns that are read, by name; null for all but `exclude`.
         exclude: Columns that are not read, by name.
         id: The column that identifies the rows, which is written beside codes and scores; null selects the first
@@ -44,11 +45,12 @@ class TableFile(Dataset):
         encoding: The encoding of a text file, such as ``cp1252``; null finds it.
         header: Whether the first line of a text file names the columns; null finds it.
         missing: Marks for missing cells, besides empty cells, blanks, ``?`` and ``NA``.
-        sheet: The sheet of an Excel file; null takes the first.
-        query: The query of an SQLite file, or the name of a table; null takes the only table.
+        sheet: The sheet of an Excel file; null takes the only one.
+        query: A query of an SQLite file, in SQL.
+        table: A table or view of an SQLite file; null takes the only one.
         on_bad_rows: ``raise`` stops at a row with another number of cells, ``skip`` leaves it out and lists it.
-        unknown: A class of `test_path` that the training file does not have: ``raise`` stops, ``missing`` takes the cell
-            as missing.
+        unknown: A class of `test_path` that the training file does not have: ``raise`` stops, ``missing`` takes the
+            cell as missing.
         validation: Fraction of the rows for validation.
         test: Fraction of the rows for testing, if there is no test file.
         split_seed: Seed of the random split.
@@ -62,6 +64,7 @@ class TableFile(Dataset):
         path: Path,
         test_path: Path | None = None,
         kinds: Mapping[str, Kind] = {},
+        date_formats: Mapping[str, str] = {},
         columns: tuple[str, ...] | None = None,
         exclude: tuple[str, ...] = (),
         id: str | None = None,
@@ -74,6 +77,7 @@ class TableFile(Dataset):
         missing: tuple[str | float, ...] = (),
         sheet: str | None = None,
         query: str | None = None,
+        table: str | None = None,
         on_bad_rows: Literal["raise", "skip"] = "raise",
         unknown: Literal["raise", "missing"] = "raise",
         validation: float = 0.1,
@@ -90,10 +94,12 @@ class TableFile(Dataset):
             missing=missing,
             sheet=sheet,
             query=query,
+            table=table,
             columns=columns,
             exclude=exclude,
         )
-        self.kinds, self.id, self.label, self.condition_columns = dict(kinds), id, label, condition
+        self.kinds, self.date_formats = dict(kinds), dict(date_formats)
+        self.id, self.label, self.condition_columns = id, label, condition
         self.on_bad_rows, self.unknown = on_bad_rows, unknown
         self.split = RandomSplit(self.path.name, "rows", validation=validation, test=test, seed=split_seed)
         self._raw: RawTable | None = None
@@ -105,7 +111,7 @@ class TableFile(Dataset):
     @functools.cached_property
     def columns(self) -> tuple[Column, ...]:
         """All columns of the file, with the kinds by which they are used."""
-        return infer_columns(self._read(self.path).frame, kinds=self.kinds)
+        return infer_columns(self._read(self.path), kinds=self.kinds, date_formats=self.date_formats)
 
     @functools.cached_property
     def roles(self) -> Roles:
@@ -115,17 +121,19 @@ class TableFile(Dataset):
     def load(self) -> TableSplits:
         columns, roles = self.columns, self.roles
         raw, self._raw = self._read(self.path), None
-        options = raw.options
         for note in (*raw.notes, *roles.notes(columns)):
             self.notes.add(note)
+        skipped, options = list(raw.bad.values()), raw.options
         present = {"train": TableRows(self._typed(raw, "raise"))}
         del raw
         if self.test_path is not None:
-            present["test"] = TableRows(self._typed(self._read(self.test_path), self.unknown))
+            test = self._read(self.test_path)
+            skipped.extend(test.bad.values())
+            present["test"] = TableRows(self._typed(test, self.unknown))
         rows = self.split.complete(present, self.split_record)
         if roles.label is not None:
             self.label_names = next(column.classes for column in columns if column.name == roles.label)
-        return TableSplits(rows["train"], rows["validation"], rows["test"], columns, roles, options)
+        return TableSplits(rows["train"], rows["validation"], rows["test"], columns, roles, options, skipped)
 
     def _read(self, path: Path) -> RawTable:
         if path != self.path:
@@ -136,5 +144,5 @@ class TableFile(Dataset):
 
     def _typed(self, raw: RawTable, unknown: Literal["raise", "missing"]) -> pd.DataFrame:
         """Return the typed frame of a file, whose index is the id of each row."""
-        frame = typed_frame(raw.frame, self.columns, unknown=unknown, who=raw.name)
+        frame = typed_frame(raw, used_columns(self.columns), unknown=unknown, who=f"'{self.path.name}'")
         return with_index(frame, raw.frame, self.roles.id)

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from aeframe.data.in_memory import MemoryDataset, SampleSplits
 from aeframe.data.samples import is_frame
+from aeframe.data.split_record import SPLITS
 from aeframe_tabular.column import Column, Kind
 from aeframe_tabular.inference import infer_columns
-from aeframe_tabular.reading import TableOptions, frame_of
-from aeframe_tabular.roles import Roles, with_index
+from aeframe_tabular.reading import RawTable, TableOptions, frame_of
+from aeframe_tabular.roles import Roles, used_columns, with_index
 from aeframe_tabular.rows import TableRows, TableSplits
 from aeframe_tabular.typed import typed_frame
 
@@ -61,7 +62,7 @@ class TableInMemory(MemoryDataset):
         split_seed: int = 0,
     ) -> None:
         super().__init__(samples, validation=validation, test=test, split_seed=split_seed)
-        self.columns: tuple[Column, ...] = infer_columns(self._raw["train"].frame, kinds=kinds)
+        self.columns: tuple[Column, ...] = infer_columns(RawTable(self._raw["train"].frame, "x"), kinds=kinds)
         self.roles = Roles.of("x", self.columns, id=id, label=None, condition=())
 
     @staticmethod
@@ -70,7 +71,7 @@ class TableInMemory(MemoryDataset):
         return is_frame(x) and any(not _is_numeric(x[name].dtype) for name in x.columns)
 
     def read(self, x: Any, labels: Tensor | None) -> _RawRows:
-        return _RawRows(frame_of(x).frame, labels)
+        return _RawRows(frame_of(x, origin="x").frame, labels)
 
     def describe_raw(self, train: _RawRows) -> Mapping[str, Any]:
         return {"columns": self.columns, "roles": self.roles}
@@ -79,10 +80,11 @@ class TableInMemory(MemoryDataset):
         rows = {split: self._typed(raw) for split, raw in splits.items()}
         for note in self.roles.notes(self.columns):
             self.notes.add(note)
-        return TableSplits(**rows, columns=self.columns, roles=self.roles, options=TableOptions())
+        train, validation, test = (rows[split] for split in SPLITS)
+        return TableSplits(train, validation, test, self.columns, self.roles, TableOptions())
 
     def _typed(self, raw: _RawRows) -> TableRows:
-        typed = typed_frame(raw.frame, self.columns, unknown="raise", who="x")
+        typed = typed_frame(RawTable(raw.frame, "x"), used_columns(self.columns), who="x")
         return TableRows(with_index(typed, raw.frame, self.roles.id), raw.label)
 
 

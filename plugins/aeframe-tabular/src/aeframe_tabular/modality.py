@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -16,12 +17,13 @@ from aeframe.data.file_samples import FileSamples, OnError
 from aeframe.data.media import Medium
 from aeframe.data.memory import TensorSource
 from aeframe.data.sample_batches import SampleBatches
+from aeframe.data.sample_comparison import SampleComparison
 from aeframe.data.scored_parts import largest
 from aeframe.errors import AeframeError
 from aeframe.types import Batch, DataSpec, Domain, Shape
 from aeframe_tabular.coding import CodingOptions, NumberCodingName
 from aeframe_tabular.column import Column
-from aeframe_tabular.reading import TableOptions, frame_of, read_frame
+from aeframe_tabular.reading import RawTable, TableOptions, frame_of, read_frame
 from aeframe_tabular.roles import with_index
 from aeframe_tabular.row_coding import RowCoding
 from aeframe_tabular.rows import TableRows, TableSplits
@@ -31,8 +33,8 @@ from aeframe_tabular.writing import write_frames
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_ROWS_SHOWN = 5_000
-"""Rows of a panel that a figure uses."""
+_ROWS_SHOWN = 16
+"""The most rows of a panel that a figure has."""
 
 
 class TableModality(Modality):
@@ -125,14 +127,16 @@ class TableModality(Modality):
             # The data have changed since training: the columns are those of the model.
             splits = [self._retyped(rows, raw.columns) for rows in splits]
         train, validation, test = (self._source(rows.frame, rows.label) for rows in splits)
-        return Splits(train, validation, test, label_names=self.rows.label_names)
+        return Splits(train, validation, test, skipped=[*raw.skipped], label_names=self.rows.label_names)
 
     def state(self) -> dict[str, Any]:
-        return {**self.rows.state(), "reading": self._options.state()}
+        return {**self.rows.state(), "reading": asdict(self._options)}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         self._rows = RowCoding.from_state(state, self.options)
-        self._options = TableOptions.from_state(state["reading"])
+        plain: Mapping[str, Any] = state["reading"]
+        reading: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in plain.items()}
+        self._options = TableOptions(**reading)
 
     def _source(self, frame: pd.DataFrame, label: Tensor | None = None) -> TensorSource:
         """Return the samples of a typed frame; `label` are labels that are none of its columns."""
@@ -149,18 +153,21 @@ class TableModality(Modality):
 
     def _retyped(self, rows: TableRows, columns: Sequence[Column]) -> TableRows:
         """Return the rows of a table that has other columns than that of training, as rows of the latter."""
-        frame = self._typed(restored_frame(rows.frame, columns), "the data of training")
+        frame = self._typed(RawTable(restored_frame(rows.frame, columns), "the data of training"))
         return TableRows(frame.set_axis(rows.frame.index), rows.label)
 
-    def _typed(self, raw: pd.DataFrame, who: str) -> pd.DataFrame:
+    def _typed(self, raw: RawTable) -> pd.DataFrame:
         """Return the typed frame of rows as they were read, with the columns that the model uses."""
-        frame = typed_frame(raw, self.rows.needed(list(raw.columns)), unknown=self.unknown, who=who)
-        return with_index(frame, raw, self.rows.roles.id)
+        columns = self.rows.needed(list(raw.frame.columns))
+        frame = typed_frame(raw, columns, unknown=self.unknown, who="the model")
+        for note in raw.notes:
+            self.notes.add(note)
+        return with_index(frame, raw.frame, self.rows.roles.id)
 
     # -- samples in memory ---------------------------------------------------------------------------------------
 
     def prepare_samples(self, x: Any) -> Batch:
-        source = self._source(self._typed(frame_of(x), "x"))
+        source = self._source(self._typed(frame_of(x, origin="x")))
         return source.batch(torch.arange(len(source)))
 
     def restore_samples(self, x: Tensor) -> pd.DataFrame:
@@ -177,7 +184,7 @@ class TableModality(Modality):
             condition = pd.DataFrame(dict(condition))
         if not isinstance(condition, pd.DataFrame):
             condition = pd.DataFrame(np.asarray(condition).reshape(-1, len(columns)), columns=self.rows.roles.condition)
-        return self.rows.encode_condition(typed_frame(condition, columns, unknown="raise", who=who))
+        return self.rows.encode_condition(typed_frame(condition, columns, who=who))
 
     # -- files and figures ---------------------------------------------------------------------------------------
 
@@ -189,10 +196,8 @@ class TableModality(Modality):
         Raises:
             AeframeError: A column is missing, or a cell has another kind or class than in training.
         """
-        raw = read_frame(path, self._options.for_file(path), on_error=on_error)
-        for note in raw.notes:
-            self.notes.add(note)
-        return FileSamples(self._source(self._typed(raw.frame, raw.name)), list(raw.bad))
+        raw = read_frame(path, _options_for_another_file(self._options), on_error=on_error)
+        return FileSamples(self._source(self._typed(raw)), list(raw.bad.values()))
 
     def write_batches(self, samples: SampleBatches, path: Path) -> list[Path]:
         """Write rows with the columns, types and formats of the training table; the suffix selects the format.
@@ -202,20 +207,33 @@ class TableModality(Modality):
         write_frames(path, (self.rows.restored(x, names) for x, names in samples.named()), self._options)
         return [path]
 
+    def compare_samples(
+        self, samples: Tensor, held_out: Tensor, train: Tensor, *, seed: int = 0
+    ) -> SampleComparison | None:
+        """Return the measures of synthetic rows: shapes of columns, trends of pairs, validity, privacy and utility."""
+        from aeframe_tabular.quality.comparison import sample_comparison
+
+        trained, real, new = (self.rows.x.decode(x.cpu().numpy()) for x in (train, held_out, samples))
+        return sample_comparison(trained, real, new, self.rows.x.columns, seed=seed)
+
     def locate_errors(self, errors: Tensor, batch: Batch) -> list[str]:
         """Return the three columns with the largest errors, summed over the elements of each."""
         by_column = torch.from_numpy(self.rows.x.column_sums(errors.numpy()))
         return largest(by_column, [column.name for column in self.rows.x.columns])
 
     def render(self, panels: Mapping[str, Tensor]) -> Figure:
-        """Return the distribution of each column, with those of all panels in the same axes."""
-        from aeframe_tabular.quality.figures import draw_marginals
+        """Return the first rows of each panel as text; cells that differ from those of the first panel are marked."""
+        from aeframe_tabular.render import draw_rows
 
-        frames = {title: self.rows.x.decode(x[:_ROWS_SHOWN].cpu().numpy()) for title, x in panels.items()}
-        return draw_marginals(frames, self.rows.x.columns)
+        return draw_rows({title: self.rows.restored(x[:_ROWS_SHOWN]) for title, x in panels.items()})
 
     def show(self, x: Tensor) -> list[list[Medium]]:
         """Return each row as text, one line for each column."""
         frame = self.rows.restored(x).astype("string").fillna("")
-        rows: Sequence[Mapping[str, str]] = frame.to_dict("records")
-        return [[Medium("text/plain", "\n".join(f"{name}: {cell}" for name, cell in row.items()))] for row in rows]
+        texts = ["\n".join(f"{name}: {cell}" for name, cell in row.items()) for row in frame.to_dict("records")]
+        return [[Medium("text/plain", text)] for text in texts]
+
+
+def _options_for_another_file(options: TableOptions) -> TableOptions:
+    """Return the options of training for another file, whose delimiter, decimal mark and so on are found out."""
+    return replace(options, delimiter=None, decimal=None, encoding=None, header=None, columns=None, exclude=())

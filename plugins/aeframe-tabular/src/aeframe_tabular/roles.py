@@ -101,15 +101,27 @@ class Roles:
         return cls(state["id"], state["label"], tuple(state["condition"]))
 
 
+def used_columns(columns: Sequence[Column]) -> tuple[Column, ...]:
+    """Return the columns that are part of a typed frame."""
+    return tuple(column for column in columns if column.is_used)
+
+
 def with_index(frame: pd.DataFrame, raw: pd.DataFrame, id: str | None) -> pd.DataFrame:
-    """Return a typed frame whose index is the id of each row as a string, if the raw frame has that column."""
-    if id is None or id not in raw.columns:
+    """Return a typed frame whose index has the ids of the rows as strings.
+
+    They are the values of the column `id`, or else the index of the raw frame unless it counts the rows. Without either
+    the index counts the rows, and has no name.
+    """
+    if id is not None and id in raw.columns:
+        values, name = pd.Series(raw[id]), id
+    elif isinstance(raw.index, pd.RangeIndex) and raw.index.name is None:
         return frame.reset_index(drop=True)
-    values = raw[id]
+    else:
+        values, name = raw.index.to_series(), str(raw.index.name or "name")
     # An id with missing cells is read as floating-point numbers.
-    whole = values.astype("Int64") if values.dtype.kind == "f" and (values.dropna() % 1 == 0).all() else values
-    index = pd.Index(whole.astype("string").fillna("").astype(object), name=id)
-    return frame.set_axis(index, axis=0)
+    if values.dtype.kind == "f" and (values.dropna() % 1 == 0).all():
+        values = values.astype("Int64")
+    return frame.set_axis(pd.Index(values.astype("string").fillna("").astype(object), name=name), axis=0)
 
 
 def _shown(names: Sequence[str]) -> str:

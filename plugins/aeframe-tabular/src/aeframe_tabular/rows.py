@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 import pandas as pd
@@ -41,3 +41,5 @@ class TableSplits:
     roles: Roles
     options: TableOptions
     """How the file is written, as far as it was stated or found out."""
+    skipped: list[str] = field(default_factory=list)
+    """One sentence for each bad row that was left out."""

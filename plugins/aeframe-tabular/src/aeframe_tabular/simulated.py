@@ -20,6 +20,7 @@ from aeframe_tabular.rows import TableRows, TableSplits
 from aeframe_tabular.typed import typed_frame
 
 _CITIES = ("Bergen", "Delft", "Ghent", "Porto", "Turku")
+_LEVELS = ("low", "medium", "high")
 _PLANS = ("basic", "plus", "family")
 
 
@@ -56,7 +57,7 @@ class TableSimulated(Dataset):
         return infer_columns(self.frame())
 
     def load(self) -> TableSplits:
-        typed = typed_frame(self.frame(), self.columns, unknown="raise", who="dataset 'table_simulated'")
+        typed = typed_frame(self.frame(), self.columns)
         rows = self.split.complete({"train": TableRows(typed)}, self.split_record)
         return TableSplits(rows["train"], rows["validation"], rows["test"], self.columns, Roles(), TableOptions())
 
@@ -80,7 +81,7 @@ class TableSimulated(Dataset):
                 "city": np.array(_CITIES)[(plan + generator.integers(0, 3, num)) % len(_CITIES)],
                 "plan": np.array(_PLANS)[plan],
                 "newsletter": generator.random(num) < np.array([0.2, 0.5, 0.8])[plan],
-                "satisfaction": pd.Categorical.from_codes(satisfaction, ["low", "medium", "high"], ordered=True),
+                "satisfaction": pd.Categorical(np.array(_LEVELS)[satisfaction], categories=list(_LEVELS), ordered=True),
                 "joined": pd.Timestamp("2024-06-30") - pd.to_timedelta(days, unit="D"),
             }
         )

@@ -79,5 +79,6 @@ class ColumnCoding(ABC):
 
 def nearest_class(x: NDArray[np.float32], classes: int) -> NDArray[np.int64]:
     """Return class numbers (N,) in 0..classes-1 from elements (N,); -1 where x is NaN."""
-    numbers = np.clip(np.rint(np.nan_to_num(x, nan=-1.0)), -1, classes - 1).astype(np.int64)
-    return np.where(np.isnan(x), -1, np.maximum(numbers, 0))
+    numbers = np.clip(np.rint(x), 0, classes - 1)
+    numbers[np.isnan(x)] = -1
+    return numbers.astype(np.int64)

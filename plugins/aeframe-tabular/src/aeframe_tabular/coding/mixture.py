@@ -14,8 +14,6 @@ from aeframe_tabular.coding.scales import Classes, Floats, Scale, mean_and_devia
 
 SUBSAMPLE = 5_000
 """The most numbers from which the mixture is estimated."""
-_LEAST_WEIGHT = 0.005
-"""Components of a lower weight are left out, as in the implementation of the authors of CTGAN."""
 
 
 class MixtureScale(Scale):
@@ -26,8 +24,10 @@ class MixtureScale(Scale):
     ``(c - mean_k) / (4 deviation_k)``. Two points differ from the paper:
 
     - The mode is the most probable one, where the paper draws one: the same number has the same code each time.
-    - Numbers outside of 4 deviations of their mode are not clipped, as in the paper, but other than in the
-      implementation of its authors: every number is decoded to itself, up to float32.
+    - Components of a low weight are kept if they are the most probable one of any row. Without them the extreme values
+      of a heavy tail would be many deviations away from the nearest mode.
+
+    Numbers outside of 4 deviations of their mode are not clipped: every number is decoded to itself, up to float32.
 
     Modes are in the order of their means. A mode without a component is not used by `encode`; `decode` maps it by mean
     and deviation of all numbers.
@@ -49,22 +49,30 @@ class MixtureScale(Scale):
             self._weights = np.ones(1)
             self._means, self._deviations = np.array([self._all[0]]), np.array([self._all[1]])
             return
+        normalized = ((sample - center) / unit)[:, None]
         mixture = BayesianGaussianMixture(
             n_components=number,
+            covariance_type="diag",  # of one number the same as the full one, and faster
             weight_concentration_prior_type="dirichlet_process",
             weight_concentration_prior=0.001,
+            # By default, mean and variance of the data are worth one row. Extreme values determine them, and the
+            # modes of small groups become as wide as the distance between the groups.
+            mean_prior=np.zeros(1),
+            mean_precision_prior=1e-3,
+            covariance_prior=np.full(1, 1e-2 * min(float(normalized.var()), 1.0)),
+            tol=1e-4 * sample.size,  # of the bound of all rows
             max_iter=100,
             random_state=0,
         )
         with warnings.catch_warnings():
             # 100 iterations are enough for a coding, and k-means may find fewer clusters than numbers.
             warnings.simplefilter("ignore", ConvergenceWarning)
-            mixture.fit(((sample - center) / unit)[:, None])
-        kept = np.flatnonzero(mixture.weights_ > min(_LEAST_WEIGHT, mixture.weights_.max() / 2))
-        kept = kept[np.argsort(mixture.means_[kept, 0], kind="stable")]
-        self._weights = mixture.weights_[kept]
-        self._means = mixture.means_[kept, 0] * unit + center
-        self._deviations = np.sqrt(mixture.covariances_[kept, 0, 0]) * unit
+            mixture.fit(normalized)
+        used = np.unique(mixture.predict(normalized))
+        used = used[np.argsort(mixture.means_[used, 0], kind="stable")]
+        self._weights = mixture.weights_[used]
+        self._means = mixture.means_[used, 0] * unit + center
+        self._deviations = np.sqrt(mixture.covariances_[used, 0]) * unit
 
     @property
     def is_learned(self) -> bool:
@@ -111,17 +119,17 @@ class MixtureScale(Scale):
 
 
 def _evenly_spaced(ordered: Floats, number: int) -> Floats:
-    """Return at most `number` of the ordered values, at evenly spaced ranks.
+    """Return at most `number` of the ordered values, at evenly spaced ranks, with the lowest and the highest.
 
     Unlike a random sample, they have the quantiles of all values, and do not depend on the order of the rows.
     """
     if ordered.size <= number:
         return ordered
-    return ordered[((np.arange(number) + 0.5) * (ordered.size / number)).astype(np.int64)]
+    return ordered[np.linspace(0, ordered.size - 1, number).round().astype(np.int64)]
 
 
 def _center_and_unit(ordered: Floats, fallback: tuple[float, float]) -> tuple[float, float]:
-    """Return median and interquartile range; the fallback if the range is 0.
+    """Return median and interquartile range; the fallback if the range is 0 compared to that of all values.
 
     scikit-learn adds a constant to the variances. It is small compared to most values in units of the interquartile
     range, but not in units of a standard deviation which a few extreme values determine.
@@ -129,4 +137,4 @@ def _center_and_unit(ordered: Floats, fallback: tuple[float, float]) -> tuple[fl
     if ordered.size == 0:
         return fallback
     first, median, third = (float(value) for value in np.quantile(ordered, (0.25, 0.5, 0.75)))
-    return (median, third - first) if third > first else fallback
+    return (median, third - first) if third - first > 1e-9 * (ordered[-1] - ordered[0]) else fallback

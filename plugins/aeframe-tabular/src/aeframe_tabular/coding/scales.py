@@ -125,8 +125,10 @@ class QuantileScale(Scale):
     def encode(self, values: Floats) -> tuple[Floats, Classes | None]:
         assert self._values is not None
         assert self._probabilities is not None
-        # For one of several equal quantiles, the first returns the highest and the second the lowest probability.
         highest = np.interp(values, self._values, self._probabilities)
+        if np.all(np.diff(self._values) > 0):
+            return ndtri(highest), None
+        # Of several equal quantiles, the first call returns the highest probability and this one the lowest.
         lowest = -np.interp(-values, -self._values[::-1], -self._probabilities[::-1])
         return ndtri(0.5 * (highest + lowest)), None
 

@@ -18,7 +18,7 @@ from aeframe_tabular.coding.numbers import NumberCoding
 from aeframe_tabular.coding.options import CodingOptions
 from aeframe_tabular.column import DISCRETE, NUMERIC, Column
 
-_ROWS = 32_768
+_ROWS = 16_384
 """Rows that are coded at once, so that the values of a column stay in the cache of the processor."""
 
 Number = TypeVar("Number", np.float32, np.float64)

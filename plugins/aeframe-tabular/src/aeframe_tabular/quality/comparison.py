@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from aeframe.data import SampleComparison
 from aeframe.errors import AeframeError
 from aeframe_tabular.column import Column
 from aeframe_tabular.quality.cells import sample_rows, used_columns
@@ -16,6 +17,9 @@ from aeframe_tabular.quality.privacy import PrivacyScores, privacy_scores
 from aeframe_tabular.quality.shapes import ColumnShapes, column_shapes
 from aeframe_tabular.quality.utility import UtilityScores, utility_scores
 from aeframe_tabular.quality.validity import Validity, row_validity
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _NUM_WORST = 3
 """The number of columns and pairs with the lowest scores that are named."""
@@ -135,3 +139,36 @@ def compare_tables(
         num_train=len(real_train),
         notes=tuple(notes),
     )
+
+
+def sample_comparison(
+    real_train: pd.DataFrame,
+    real_test: pd.DataFrame,
+    synthetic: pd.DataFrame,
+    columns: Sequence[Column],
+    *,
+    target: str | None = None,
+    seed: int = 0,
+) -> SampleComparison:
+    """Return what `Modality.compare_samples` returns for tables: the scores of `compare_tables`, and figures.
+
+    The arguments are those of `compare_tables`; figures have the training rows.
+    """
+    quality = compare_tables(real_train, real_test, synthetic, columns, target=target, seed=seed)
+
+    def draw() -> dict[str, Figure]:
+        from aeframe_tabular.quality.figures import draw_tables
+
+        return draw_tables(real_train, synthetic, columns, seed=seed)
+
+    rows = quality.rows()
+    return SampleComparison(
+        samples={name: score for name, score, _ in rows},
+        real={name: score for name, _, score in rows},
+        protocol=[*quality.protocol(), f"lowest scores: {_in_words(quality.worst())}"],
+        draw=draw,
+    )
+
+
+def _in_words(scores: dict[str, float]) -> str:
+    return "; ".join(f"{name} {score:.3f}" for name, score in scores.items()) or "none below 1"

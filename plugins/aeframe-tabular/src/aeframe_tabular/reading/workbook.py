@@ -1,0 +1,94 @@
+"""Excel files (.xlsx), read by openpyxl (extra ``excel``): `read`."""
+
+from __future__ import annotations
+
+import shlex
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from aeframe.errors import AeframeError, did_you_mean
+from aeframe_tabular.reading.checks import checked
+from aeframe_tabular.reading.plain_columns import plain_frame
+from aeframe_tabular.reading.selection import chosen_columns
+from aeframe_tabular.reading.table import OnError, RawTable, TableOptions
+
+_ERRORS = frozenset({"#N/A", "#NULL!", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!"})
+"""What cells show whose formula fails; they are missing."""
+
+
+def read(path: Path, options: TableOptions, on_error: OnError) -> RawTable:
+    """Read a sheet of an Excel file; see `aeframe_tabular.reading.read_frame`. Formulas have their stored values."""
+    try:
+        import openpyxl
+    except ImportError:
+        raise AeframeError(
+            f"'{path.name}' needs openpyxl, which is not installed; install it with pip install "
+            "'aeframe-tabular[excel]', or save the sheet as CSV"
+        ) from None
+    try:
+        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+    except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
+        raise AeframeError(f"'{path}' cannot be read as .xlsx ({error}); save it again") from None
+    try:
+        name = _sheet_name(path, book.sheetnames, options.sheet)
+        rows = [list(row) for row in book[name].iter_rows(values_only=True)]
+    finally:
+        book.close()
+    return _table(path, name, rows, options, on_error)
+
+
+def _sheet_name(path: Path, names: list[str], wanted: str | None) -> str:
+    """Return the sheet to read.
+
+    Raises:
+        AeframeError: It does not exist, or there are several and none is chosen.
+    """
+    shown = ", ".join(names)
+    if wanted is not None:
+        if wanted not in names:
+            raise AeframeError(
+                f"'{path.name}' has no sheet '{wanted}'{did_you_mean(wanted, names)}; its sheets are {shown}"
+            )
+        return wanted
+    if len(names) != 1:
+        choice = shlex.quote(f"data.sheet={names[0]}")
+        raise AeframeError(f"'{path.name}' has {len(names)} sheets ({shown}); choose one with {choice}")
+    return names[0]
+
+
+def _table(path: Path, sheet: str, rows: list[list[Any]], options: TableOptions, on_error: OnError) -> RawTable:
+    """Return the table in a sheet: from its first row with a cell, without rows and columns that are empty."""
+    cells: Any = pd.DataFrame(rows, dtype=object)
+    cells = cells.where(~cells.isin([*_ERRORS]), None)
+    is_filled = cells.notna().any(axis=1).to_numpy()
+    cells = cells.loc[is_filled, cells.notna().any(axis=0).to_numpy()]
+    if not len(cells):
+        raise AeframeError(f"'{path.name}', sheet '{sheet}' is empty, expected rows of a table")
+    numbers = cells.index.to_numpy() + 1
+    notes = []
+    has_header = options.header if options.header is not None else _is_header(cells)
+    if has_header:
+        first = int(numbers[0])
+        names = ["" if value is None else str(value).strip() for value in cells.iloc[0]]
+        cells, numbers = cells.iloc[1:], numbers[1:]
+        if first > 1:
+            notes.append(f"'{path.name}': the table begins in row {first} of sheet '{sheet}'")
+    else:
+        names = [str(number) for number in range(cells.shape[1])]
+        notes.append(
+            f"'{path.name}' has no header, its columns are named 0 to {len(names) - 1}; set data.header=true if its "
+            "first row is one"
+        )
+    chosen = chosen_columns(f"'{path.name}'", names, options)
+    frame = cells.reset_index(drop=True).iloc[:, chosen].set_axis([names[number] for number in chosen], axis=1)
+    plain, more = plain_frame(frame, f"'{path.name}'", options.missing, parse=True)
+    lines = numbers.tolist()
+    return checked(RawTable(plain, path.name, [*notes, *more], number_of=lines.__getitem__, options=options), on_error)
+
+
+def _is_header(cells: pd.DataFrame) -> bool:
+    """Return whether the first row has text only, as names have."""
+    return all(value is None or isinstance(value, str) for value in cells.iloc[0])

@@ -55,11 +55,12 @@ def fill_column(frame: Any, position: int, gaps: NDArray[np.bool_], values: Any)
     """Set the cells `gaps` ``(N,)`` of a column of a data frame of pandas, in place; integers may become float64."""
     import pandas as pd
 
-    column = frame.iloc[:, position]
-    new = pd.Series(values, index=column.index[gaps])
-    is_fraction = new.dtype.kind == "f" and bool((new % 1 != 0).any())
+    column = frame.iloc[:, position].copy()
+    new = pd.Series(values)
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.cat.add_categories([each for each in new.unique() if each not in column.cat.categories])
+    is_fraction = pd.api.types.is_float_dtype(new.dtype) and bool((new % 1 != 0).any())
     if pd.api.types.is_integer_dtype(column.dtype) and is_fraction:
         column = column.astype("Float64")
-    filled = column.copy()
-    filled[gaps] = new.to_numpy()
-    frame.isetitem(position, filled)
+    column.iloc[np.flatnonzero(gaps)] = new.tolist()
+    frame.isetitem(position, column)

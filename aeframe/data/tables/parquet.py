@@ -160,15 +160,31 @@ def with_cells(table: Any, cells: Mapping[int, tuple[NDArray[np.int64], Any]]) -
             continue
         column, field = table.column(number), table.schema.field(number)
         new = pa.array(values)
+        new = new.dictionary_decode() if pa.types.is_dictionary(new.type) else new
         is_fraction = pa.types.is_floating(new.type) and not pc.all(pc.equal(pc.round(new), new)).as_py()
         kind = pa.float64() if pa.types.is_integer(column.type) and is_fraction else column.type
+        plain = kind.value_type if pa.types.is_dictionary(kind) else kind
         gaps = np.zeros(len(column), np.bool_)
         gaps[rows] = True
-        filled = pc.replace_with_mask(column.cast(kind).combine_chunks(), pa.array(gaps), new.cast(kind))
+        filled = pc.replace_with_mask(column.cast(plain).combine_chunks(), pa.array(gaps), new.cast(plain))
+        if pa.types.is_dictionary(kind):
+            filled = _with_dictionary(filled, column)
         table = table.set_column(number, field.with_type(kind), filled)
         if kind != column.type:
             table = table.replace_schema_metadata(_with_floats(table.schema.metadata, field.name))
     return table
+
+
+def _with_dictionary(values: Any, like: Any) -> Any:
+    """Return values as a dictionary array with the entries, in their order, and the type of another column."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    entries = like.unify_dictionaries().combine_chunks().dictionary
+    new = pc.unique(values.filter(pc.invert(pc.is_in(values, value_set=entries)))).drop_null()
+    entries = pa.concat_arrays([entries, new])
+    indices = pc.index_in(values, value_set=entries).cast(like.type.index_type)
+    return pa.DictionaryArray.from_arrays(indices, entries, ordered=like.type.ordered)
 
 
 def _with_floats(metadata: Mapping[bytes, bytes] | None, column: str) -> Mapping[bytes, bytes] | None:

@@ -39,9 +39,7 @@ def _read(path: Path, options: TableOptions, on_error: OnError, schema: Any, num
         if array is not None:
             values[names[number]] = array
     if not values:
-        raise AeframeError(
-            f"'{path.name}' has no column of numbers, text or times; {'; '.join(columns.notes)}"
-        )
+        raise AeframeError(f"'{path.name}' has no column of numbers, text or times; {'; '.join(columns.notes)}")
     rows = None
     if len(index) == 1:
         label = None if index[0].startswith("__index_level_") else index[0]

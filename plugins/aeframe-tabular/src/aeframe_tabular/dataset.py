@@ -123,7 +123,7 @@ class TableFile(Dataset):
         raw, self._raw = self._read(self.path), None
         for note in (*raw.notes, *roles.notes(columns)):
             self.notes.add(note)
-        skipped = list(raw.bad.values())
+        skipped, options = list(raw.bad.values()), raw.options
         present = {"train": TableRows(self._typed(raw, "raise"))}
         del raw
         if self.test_path is not None:
@@ -133,7 +133,7 @@ class TableFile(Dataset):
         rows = self.split.complete(present, self.split_record)
         if roles.label is not None:
             self.label_names = next(column.classes for column in columns if column.name == roles.label)
-        return TableSplits(rows["train"], rows["validation"], rows["test"], columns, roles, self.options, skipped)
+        return TableSplits(rows["train"], rows["validation"], rows["test"], columns, roles, options, skipped)
 
     def _read(self, path: Path) -> RawTable:
         if path != self.path:

@@ -17,6 +17,7 @@ from aeframe.data.file_samples import FileSamples, OnError
 from aeframe.data.media import Medium
 from aeframe.data.memory import TensorSource
 from aeframe.data.sample_batches import SampleBatches
+from aeframe.data.sample_comparison import SampleComparison
 from aeframe.data.scored_parts import largest
 from aeframe.errors import AeframeError
 from aeframe.types import Batch, DataSpec, Domain, Shape
@@ -205,6 +206,15 @@ class TableModality(Modality):
         """
         write_frames(path, (self.rows.restored(x, names) for x, names in samples.named()), self._options)
         return [path]
+
+    def compare_samples(
+        self, samples: Tensor, held_out: Tensor, train: Tensor, *, seed: int = 0
+    ) -> SampleComparison | None:
+        """Return the measures of synthetic rows: shapes of columns, trends of pairs, validity, privacy and utility."""
+        from aeframe_tabular.quality.comparison import sample_comparison
+
+        trained, real, new = (self.rows.x.decode(x.cpu().numpy()) for x in (train, held_out, samples))
+        return sample_comparison(trained, real, new, self.rows.x.columns, seed=seed)
 
     def locate_errors(self, errors: Tensor, batch: Batch) -> list[str]:
         """Return the three columns with the largest errors, summed over the elements of each."""

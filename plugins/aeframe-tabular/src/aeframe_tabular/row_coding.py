@@ -89,7 +89,7 @@ class RowCoding:
         by_name: dict[str, Any] = {name: restored[name] for name in restored.columns}
         for column in self.columns:
             if column.kind == "constant" and column.num_missing == 0 and column.example:
-                by_name[column.name] = pd.Series([column.example] * len(restored)).astype(column.dtype)
+                by_name[column.name] = _constant(column, len(restored))
         if names is not None:
             by_name["name" if self.roles.id is None else self.roles.id] = list(names)
         ordered = [column.name for column in self.columns if column.name in by_name]
@@ -114,3 +114,12 @@ class RowCoding:
         if rows._condition is not None:
             rows._condition.load_state(state["condition"])
         return rows
+
+
+def _constant(column: Column, num: int) -> pd.Series[Any]:
+    """Return the only value of a column `num` times, in the type of the file; dates as they are written there."""
+    kind = "O" if column.dtype == "str" else np.dtype(column.dtype).kind
+    if kind == "b":
+        return pd.Series([column.example.lower() in ("true", "1")] * num)
+    values = pd.Series([column.example] * num)
+    return pd.to_numeric(values).astype(np.dtype(column.dtype)) if kind in "iuf" else values

@@ -94,7 +94,7 @@ def read(path: Path, options: TableOptions, on_error: OnError) -> RawTable:
     found = replace(
         options,
         delimiter=delimiter,
-        decimal=decimal,
+        decimal="," if decimal == "," else ".",
         encoding=dialect.scan.encoding,
         header=layout.has_header,
     )

@@ -88,6 +88,13 @@ def test_properties_of_a_column() -> None:
     assert (days.low, days.high) == (DAYS[0].timestamp(), DAYS[-1].timestamp())
 
 
+def test_why_numbers_identify_rows_is_stated() -> None:
+    ids = np.arange(1, NUM + 1)
+    assert column_of(ids, "PassengerId").reason == "all different, and named as an identifier"
+    assert column_of(ids, "No").reason == "counts the rows"
+    assert column_of(repeated(3, 7, 9), "shop_id").reason == "identifiers that are repeated"
+
+
 def test_a_number_that_many_rows_have_is_a_spike() -> None:
     amounts = np.concatenate([np.zeros(20), np.arange(1, 41)])
     assert column_of(amounts).spike == 0

@@ -338,9 +338,12 @@ class Modality(ABC):
         """Return ``(B, *shape)``: True for the elements that imputation is to fill.
 
         Raises:
-            AeframeError: The modality has no missing values, which is the default.
+            AeframeError: The modality does not state it, which is the default.
         """
-        raise AeframeError(f"modality {type(self).__name__} has no missing values, so that there is nothing to impute")
+        raise AeframeError(
+            f"modality {type(self).__name__} has no elements to fill; imputation is for modalities that state which "
+            "elements are missing, such as vector and table"
+        )
 
     def filled(self, batch: Batch, values: Tensor) -> Batch:
         """Return the batch with `values` ``(B, *shape)`` where `missing_elements` is True; they are valid then.

@@ -11,6 +11,8 @@ import pytest
 import torch
 
 import aeframe
+from aeframe.data.modality import Modality
+from aeframe.data.where import Where
 from aeframe.errors import AeframeError
 from aeframe.model_store.imputation import Imputation, accepting_missing, impute, impute_batch
 from aeframe.model_store.reader import load
@@ -123,6 +125,18 @@ def test_conditions_and_extras_are_kept(save: Save, monkeypatch: pytest.MonkeyPa
         assert like.extras["library"].unique().tolist() == [1, 4, 8]
     other = impute_batch(model, batch, torch.arange(9), Imputation(2), condition=condition + 1)
     assert not torch.equal(other.x[~mask], result.x[~mask])
+
+
+def test_modalities_without_missing_values_or_columns(model: TrainedModel) -> None:
+    modality, x = model.modality, torch.zeros(2, 5)
+    with pytest.raises(AeframeError, match="modality Vector has no elements to fill"):
+        Modality.missing_elements(modality, Batch(x))
+    with pytest.raises(AeframeError, match="modality Vector has no columns with names, found the comparison 'a<1'"):
+        modality.select(torch.zeros(2, 5, 3), [Where("a", "<", "1")])
+    filled = Modality.filled(modality, Batch(x, mask=torch.eye(2, 5).bool()), torch.ones(2, 5))
+    assert filled.mask is not None
+    assert filled.mask.all()
+    assert torch.equal(filled.x, 1 - torch.eye(2, 5))
 
 
 def test_bad_arguments_are_refused(model: TrainedModel) -> None:

@@ -11,7 +11,7 @@ import math
 import os
 import re
 import shutil
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Container, Mapping
 from pathlib import Path
 from typing import Any
@@ -218,7 +218,7 @@ def map_tensors(value: Any, function: Callable[[str, Tensor], Any], name: str = 
     """
     if isinstance(value, Tensor):
         return function(name, value)
-    if type(value) in (dict, OrderedDict):
+    if type(value) in (dict, OrderedDict, defaultdict):
         return {key: map_tensors(each, function, f"{name}/{key}" if name else str(key)) for key, each in value.items()}
     if type(value) in (list, tuple):
         return type(value)(map_tensors(each, function, f"{name}/{row}") for row, each in enumerate(value))

@@ -79,8 +79,7 @@ class TrainedModel:
     @property
     def name(self) -> str:
         """The name of the model's recipe."""
-        name: str = self.config["model"]["name"]
-        return name
+        return str(self.config["model"]["name"])
 
     @property
     def label_names(self) -> tuple[str, ...] | None:
@@ -214,11 +213,11 @@ class TrainedModel:
             batch_size: Samples that are decoded at a time.
             draw: Draw from the likelihood, or take its mean; None does what `Loss.draws_samples` states.
         """
-        draw = self.model.loss.draws_samples if draw is None else draw
         if num < 1:
             raise AeframeError(f"{self._who()} makes at least one sample, found num {num}")
+        draws = self.model.loss.draws_samples if draw is None else draw
         with nullcontext() if seed is None else noise_of(self.device, seed, PICTURES):
-            return self.decode(self.sample_codes(num), condition=condition, batch_size=batch_size, draw=draw)
+            return self.decode(self.sample_codes(num), condition=condition, batch_size=batch_size, draw=draws)
 
     @torch.no_grad()
     def sample_codes(self, num: int) -> Tensor:

@@ -130,7 +130,8 @@ class TableModality(Modality):
         return Splits(train, validation, test, skipped=[*raw.skipped], label_names=self.rows.label_names)
 
     def state(self) -> dict[str, Any]:
-        return {**self.rows.state(), "reading": asdict(self._options)}
+        reading = {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self._options).items()}
+        return {**self.rows.state(), "reading": reading}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         self._rows = RowCoding.from_state(state, self.options)

@@ -223,7 +223,7 @@ class TableModality(Modality):
         return largest(by_column, [column.name for column in self.rows.x.columns])
 
     def render(self, panels: Mapping[str, Tensor]) -> Figure:
-        """Return the first rows of each panel as text; cells that differ from those of the first panel are marked."""
+        """Return the first rows of each panel as text; cells that differ from the originals are marked."""
         from aeframe_tabular.render import draw_rows
 
         return draw_rows({title: self.rows.restored(x[:_ROWS_SHOWN]) for title, x in panels.items()})

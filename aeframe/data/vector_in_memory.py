@@ -106,11 +106,7 @@ def _frame_values(frame: Any) -> NDArray[Any]:
     if duplicate is not None:
         raise AeframeError(f"x has two columns named '{duplicate}'; rename one")
     columns = [as_array(frame[original]) for original in frame.columns]
-    wrong = [
-        number
-        for number, column in enumerate(columns)
-        if column.dtype.kind not in "fiub" and not _is_number_with_missing(column)
-    ]
+    wrong = [number for number, column in enumerate(columns) if not is_numeric(column)]
     if wrong:
         shown = ", ".join(f"'{names[number]}' of {frame[frame.columns[number]].dtype}" for number in wrong[:_MAX_SHOWN])
         more = f" and {len(wrong) - _MAX_SHOWN} more" if len(wrong) > _MAX_SHOWN else ""
@@ -141,8 +137,8 @@ def _is_beyond_doubles(column: NDArray[Any]) -> bool:
     return bool(column.max() > 2**53 or column.min() < -(2**53))
 
 
-def _is_number_with_missing(column: NDArray[Any]) -> bool:
-    """Return whether a column of Python objects has only numbers and missing values."""
-    return column.dtype.kind == "O" and all(
-        value is None or isinstance(value, (int, float, np.number)) for value in column.tolist()
-    )
+def is_numeric(column: NDArray[Any]) -> bool:
+    """Return whether a column has only numbers, truth values and missing values."""
+    if column.dtype.kind == "O":
+        return all(value is None or isinstance(value, (int, float, np.number)) for value in column.tolist())
+    return column.dtype.kind in "fiub"

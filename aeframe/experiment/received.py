@@ -97,7 +97,9 @@ def _received_samples(
     chosen = modality.get("name") if isinstance(modality, Mapping) else modality
     if chosen is None and settings.get("resume") not in (None, False, AUTO):
         chosen = RunFolder.open(settings["resume"]).read_config()["modality"]["name"]
-    settings["data"] = {"name": memory_dataset(samples.x, chosen), **options}
+    # Columns that are labels or a condition do not decide which modality takes the others.
+    x_alone = by_split["train"].resolved("fit").x if is_frame(samples.x) else samples.x
+    settings["data"] = {"name": memory_dataset(x_alone, chosen), **options}
     return SampleSplits(by_split)
 
 

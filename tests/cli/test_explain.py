@@ -68,7 +68,7 @@ def test_a_part_is_explained_from_its_code_and_signature_alone(
             ("latent", "vq"),
             [
                 "provides  codes",
-                "used by   model=vqgan, model=vqvae",
+                "used by   model=table_vqvae, model=vqgan, model=vqvae",
                 "  update          ema | gradient      default ema",
             ],
         ),
@@ -77,7 +77,7 @@ def test_a_part_is_explained_from_its_code_and_signature_alone(
             ("modality", "vector"),
             [
                 "defaults  encoder mlp, loss mse",
-                "data      breast_cancer (default), sparse_features, table, vector_in_memory",
+                "data      breast_cancer (default), numbers, sparse_features, vector_in_memory",
             ],
         ),
         (("data", "breast_cancer"), ["modality  vector", "used by   modality=vector"]),

@@ -403,7 +403,7 @@ def test_callbacks_and_loggers_are_objects(fit: Any, tmp_path: Path) -> None:
         ({"x": rows(), "model": "VAE"}, "did you mean 'vae'"),
         ({"x": Endless()}, "an IterableDataset has none"),
         ({"x": rows()[:0]}, "x has no samples for the train split"),
-        ({"x": frame().assign(a="word")}, "column 'a' of (str|object), expected numbers"),
+        ({"x": frame().assign(a="word"), "modality": "vector"}, "column 'a' of (str|object), expected numbers"),
         ({"x": frame(), "y": "aa"}, "y='aa' is no column of x"),
         ({"x": rows(), "y": "a"}, "has no named columns"),
         ({"x": rows(), "y": [1, 2]}, r"y has shape \(2,\), and x has 120 samples"),

@@ -39,7 +39,8 @@ def test_an_unknown_domain_is_an_error_with_the_nearest_name(text: str, hint: st
     with pytest.raises(AeframeError) as error:
         Domain.parse(text)
     assert str(error.value) == (
-        f"unknown domain '{text}'{hint}; domains are real, unit, signed, binary, count, simplex, category(n)"
+        f"unknown domain '{text}'{hint}; domains are real, unit, signed, binary, count, simplex, category(n), "
+        "mixed(n,m,...)"
     )
 
 

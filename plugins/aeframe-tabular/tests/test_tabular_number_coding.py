@@ -190,6 +190,12 @@ def test_mixture_codes_of_heavy_tails_are_within_a_few_units(sample: str) -> Non
     assert (values.max() - values.mean()) / values.std() > 30
 
 
+def test_mixture_of_quartiles_that_are_all_but_equal() -> None:
+    values = np.array([0.0] * 9 + [-1.0] * 3 + [-2e-250])
+    coding = number_coding(values, "mixture")
+    np.testing.assert_allclose(coding.decode(coding.encode(pd.Series(values))[0]), values, atol=1e-7)
+
+
 def test_an_unused_mode_is_decoded_by_all_numbers() -> None:
     coding = number_coding([1.0] * 50 + [3.0] * 50, "mixture")
     assert len(coding.state()["means"]) == 2

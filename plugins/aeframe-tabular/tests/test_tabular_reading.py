@@ -254,6 +254,13 @@ def test_excel_names_sheets_and_rows(tmp_path: Path, monkeypatch: pytest.MonkeyP
         )
     assert "2 sheets (first, other sheet); choose one with data.sheet=first" in error_of(path)
     assert "no sheet 'frist', did you mean 'first'?" in error_of(path, TableOptions(sheet="frist"))
+    raw = read_frame(path, TableOptions(sheet="other sheet"))
+    assert cells(raw) == {"a": [1, 2], "b": [1.5, None]}
+    assert raw.where(1) == "t.xlsx, row 5"
+    assert raw.notes == [
+        "'t.xlsx': the table begins in row 3 of sheet 'other sheet'",
+        "'t.xlsx', column 'b' has a decimal comma",
+    ]
     monkeypatch.setitem(sys.modules, "openpyxl", None)
     assert "needs openpyxl, which is not installed" in error_of(path)
 

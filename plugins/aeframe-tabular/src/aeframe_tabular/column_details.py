@@ -209,7 +209,7 @@ def _decimals(cells: Cells) -> int | None:
     """Return the digits after the decimal mark with which all numbers are written; None for more than ten."""
     values: Any = cells.distinct.values
     # Numbers of single precision are rounded in single precision.
-    exact = values if isinstance(values, np.ndarray) and values.dtype == np.float32 else cells.numbers
+    exact = np.asarray(values) if values.dtype == np.float32 else cells.numbers
     for decimals in range(_MAX_DECIMALS + 1):
         if all((np.round(part, decimals) == part).all() for part in (exact[:_NUM_SAMPLED], exact)):
             return decimals

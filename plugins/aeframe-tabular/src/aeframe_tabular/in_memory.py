@@ -10,8 +10,9 @@ import pandas as pd
 from torch import Tensor
 
 from aeframe.data.in_memory import MemoryDataset, SampleSplits
-from aeframe.data.samples import is_frame
+from aeframe.data.samples import as_array, is_frame
 from aeframe.data.split_record import SPLITS
+from aeframe.data.vector_in_memory import is_numeric
 from aeframe_tabular.column import Column, Kind
 from aeframe_tabular.inference import infer_columns
 from aeframe_tabular.reading import RawTable, TableOptions, frame_of
@@ -68,7 +69,7 @@ class TableInMemory(MemoryDataset):
     @staticmethod
     def accepts(x: Any) -> bool:
         """Return whether x is a data frame with a column that is neither numbers nor truth values."""
-        return is_frame(x) and any(not _is_numeric(x[name].dtype) for name in x.columns)
+        return is_frame(x) and not all(is_numeric(as_array(x[name])) for name in x.columns)
 
     def read(self, x: Any, labels: Tensor | None) -> _RawRows:
         return _RawRows(frame_of(x, origin="x").frame, labels)
@@ -86,11 +87,3 @@ class TableInMemory(MemoryDataset):
     def _typed(self, raw: _RawRows) -> TableRows:
         typed = typed_frame(RawTable(raw.frame, "x"), used_columns(self.columns), who="x")
         return TableRows(with_index(typed, raw.frame, self.roles.id), raw.label)
-
-
-def _is_numeric(dtype: Any) -> bool:
-    """Return whether the dtype of a column of pandas or polars is one of numbers or truth values."""
-    kind = getattr(dtype, "kind", None)
-    if kind is not None:
-        return kind in "fiub"
-    return bool(dtype.is_numeric()) or str(dtype) == "Boolean"

@@ -155,4 +155,4 @@ def _is_repeated(cells: Cells, max_classes: int) -> bool:
 
 
 def _too_many(cells: Cells, max_classes: int) -> str:
-    return f"{cells.distinct.num} different texts, more than data.max_classes={max_classes}"
+    return f"{cells.distinct.num} different texts, more than {max_classes}"

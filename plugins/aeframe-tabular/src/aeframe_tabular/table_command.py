@@ -70,7 +70,7 @@ def data_options(overrides: Sequence[str]) -> dict[str, Any]:
         AeframeError: One has another form, or is no option of the data.
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import OverrideParseException
+    from hydra.errors import HydraException
 
     from aeframe.experiment.dotted_keys import set_value
 
@@ -82,7 +82,7 @@ def data_options(overrides: Sequence[str]) -> dict[str, Any]:
             )
         try:
             override = OverridesParser.create().parse_override(line)
-        except OverrideParseException as error:
+        except HydraException as error:
             reason = str(error).splitlines()[0]
             raise AeframeError(
                 f"'{line}' cannot be parsed ({reason}); write a text with special characters in quotation marks "

@@ -180,7 +180,7 @@ def _features(frame: pd.DataFrame, columns: Sequence[Column], kept: dict[str, An
 
 
 def _auc(x: Floats, y: Any, x_test: Floats, y_test: Any, categorical: list[bool], seed: int) -> float:
-    """Return the AUC of each class of the test rows against the others, averaged; of two classes one AUC.
+    """Return the AUC of each class of the test rows against the others, averaged; of two classes both are the same.
 
     A class that does not occur in training has probability 0, so its AUC is 0.5.
     """
@@ -194,8 +194,6 @@ def _auc(x: Floats, y: Any, x_test: Floats, y_test: Any, categorical: list[bool]
             categorical_features=categorical, early_stopping=False, random_state=seed
         ).fit(x, y)
         probabilities[:, model.classes_.astype(np.int64)] = model.predict_proba(x_test)
-    if len(classes) == 2:
-        classes = classes[1:]
     return float(np.mean([roc_auc_score(y_test == each, probabilities[:, each]) for each in classes]))
 
 

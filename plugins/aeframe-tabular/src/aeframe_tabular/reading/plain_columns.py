@@ -128,7 +128,7 @@ class PlainColumns:
                 self.notes.append(f"{self.origin}, column '{name}' has integers beyond 2**53, and is read as text")
                 return self._text(name, _as_text(column), parse=False)
         if inferred in ("floating", "mixed-integer-float", "decimal"):
-            return self._without_marks(column.astype(float).to_numpy())
+            return self._without_marks(column.where(column.notna(), np.nan).astype(float).to_numpy())
         if inferred in ("datetime", "date", "datetime64"):
             return self._dates(name, column)
         if inferred in ("timedelta", "timedelta64"):

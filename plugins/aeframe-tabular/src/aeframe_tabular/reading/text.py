@@ -204,7 +204,7 @@ def _parsed_by_arrow(layout: _Layout, numbers: Sequence[int]) -> tuple[Any, int]
 def _source(layout: _Layout) -> tuple[Any, int, bool]:
     """Return the file in UTF-8, its number of quotation marks, and whether one follows a delimiter and blanks."""
     path, encoding = layout.path, layout.dialect.scan.encoding
-    blank_quote = re.compile(re.escape(layout.dialect.delimiter.encode()) + rb'[ \t]+"')
+    blank_quote = re.compile(rb"(?:^|\n|" + re.escape(layout.dialect.delimiter.encode()) + rb') +"')
     if path.suffix.lower() in SUFFIXES or encoding not in ("utf-8", "utf-8-sig"):
         with open_binary(path) as file:
             data = file.read()

@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from aeframe.errors import AeframeError, did_you_mean
@@ -67,6 +68,10 @@ def _table(path: Path, sheet: str, rows: list[list[Any]], options: TableOptions,
     cells = cells.loc[is_filled, cells.notna().any(axis=0).to_numpy()]
     if not len(cells):
         raise AeframeError(f"'{path.name}', sheet '{sheet}' is empty, expected rows of a table")
+    # One cell above a table is its title.
+    num_filled = cells.notna().sum(axis=1).to_numpy()
+    if num_filled.max() > 1 and options.header is not False:
+        cells = cells.iloc[int(np.argmax(num_filled > 1)) :]
     numbers = cells.index.to_numpy() + 1
     notes = []
     has_header = options.header if options.header is not None else _is_header(cells)

@@ -53,7 +53,8 @@ class Config(Command):
 
         _, _, spec = check(config)
         shape = " x ".join(str(size) for size in spec.shape)
-        print(f"{config['model']['name']} on {config['data']['name']} would start: samples of {shape}, {spec.domain}")
+        sample = f"samples of {shape}, {spec.domain.summary}"
+        print(f"{config['model']['name']} on {config['data']['name']} would start: {sample}")
         return 0
 
 

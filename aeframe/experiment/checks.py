@@ -118,7 +118,7 @@ def _check_domains(config: Mapping[str, Any], spec: DataSpec) -> None:
         domains = domains_of(kind, name)
         if spec.domain.kind not in domains:
             raise AeframeError(
-                f"{kind} '{name}' is for data that are {_or(sorted(domains))}, but these are {spec.domain}; "
+                f"{kind} '{name}' is for data that are {_or(sorted(domains))}, but these are {spec.domain.summary}; "
                 f"{_suggestion(kind, lambda part: spec.domain.kind in getattr(part, 'domains', ()))}"
             )
 
@@ -177,7 +177,7 @@ def _check_output_range(config: Mapping[str, Any], loss: Loss, spec: DataSpec) -
     if not output_range.covers(low, high):
         raise AeframeError(
             f"loss '{config['loss']['name']}' with these options reconstructs values in {_range(output_range)}, but "
-            f"the data are {spec.domain}, in {_range(ActivationTraits(low, high, (True, True)))}; "
+            f"the data are {spec.domain.summary}, in {_range(ActivationTraits(low, high, (True, True)))}; "
             f"an activation that fits is {_or(_activations_onto(low, high))}"
         )
 

@@ -40,7 +40,7 @@ def banner(
     shape = " x ".join(str(size) for size in model.spec.shape)
     sizes = f"{len(splits.train)} / {len(splits.validation)} / {len(splits.test)}"
     table.add_row(
-        "data", f"{config['modality']['name']}, {shape}, {model.spec.domain}; train / validation / test {sizes}"
+        "data", f"{config['modality']['name']}, {shape}, {model.spec.domain.summary}; train / validation / test {sizes}"
     )
     for kind in SLOTS:
         part = getattr(model, kind.key)

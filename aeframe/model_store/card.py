@@ -16,6 +16,7 @@ from aeframe.data.fingerprint import DataRecord
 from aeframe.errors import printable
 from aeframe.model_store.layout import saved_parts
 from aeframe.model_store.requirements import pinned_requirement
+from aeframe.types import Domain
 
 UNKNOWN = "unknown"
 """The licence of a card without one, as the hub writes it."""
@@ -46,7 +47,7 @@ def make_card(
         "",
         f"- Data: {_described(config.get('data'))}",
         f"- Modality: {_described(config['modality'])}",
-        f"- A sample: {shape}, values {spec['domain']}{condition}",
+        f"- A sample: {shape}, values {Domain.parse(spec['domain']).summary}{condition}",
         *(
             f"- Options: {as_code(file)} of the user hid the packaged option of that name"
             for file in config.get("hidden_options", ())

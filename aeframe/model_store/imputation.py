@@ -9,12 +9,11 @@ import torch
 from torch import Tensor
 
 from aeframe.data.filled_samples import FilledBatch
-from aeframe.data.modality import Modality
 from aeframe.data.samples import Samples
 from aeframe.errors import AeframeError
 from aeframe.evaluation.step import evaluation_mode
-from aeframe.factory import build
 from aeframe.model_store.inputs import Condition, check_batch_size
+from aeframe.model_store.modality_state import with_options
 from aeframe.model_store.trained_model import TrainedModel
 from aeframe.noise import PICTURES, mix
 from aeframe.row_noise import RowNoise, padded_rows
@@ -54,9 +53,7 @@ def accepting_missing(model: TrainedModel) -> TrainedModel:
     options = type(model.modality).imputation_options
     if not options:
         return model
-    modality: Modality = build("modality", {**model.config["modality"], **options})
-    modality.load_state(model.modality.state())
-    return replace(model, modality=modality)
+    return replace(model, modality=with_options(model.modality, model.config["modality"], options))
 
 
 @torch.no_grad()

@@ -90,7 +90,7 @@ def as_batch(
     if bool((bad := spec.domain.violations(checked)).any()):
         row = int(bad.nonzero()[0])
         raise AeframeError(
-            f"{who} expects values of domain {spec.domain}, sample {row} has others "
+            f"{who} expects values of domain {spec.domain.summary}, sample {row} has others "
             f"(from {checked[row].min().item():g} to {checked[row].max().item():g}); "
             + (
                 "pass mask=~x.isnan() if they are padding or missing, or correct them"

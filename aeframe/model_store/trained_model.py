@@ -29,7 +29,6 @@ from aeframe.evaluation.anomalies import (
 from aeframe.evaluation.report.interpolation import interpolate_codes, interpolate_condition
 from aeframe.evaluation.scoring import check_scorable, score_batch
 from aeframe.evaluation.step import evaluation_mode
-from aeframe.factory import build
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.model.density import build_sampler, fit_sampler
 from aeframe.model_store.inputs import (
@@ -43,6 +42,7 @@ from aeframe.model_store.inputs import (
     check_batch_size,
     warn_if_far,
 )
+from aeframe.model_store.modality_state import with_options
 from aeframe.noise import PICTURES, noise_of
 from aeframe.parts.samplers.base import Sampler
 from aeframe.types import Batch, DataSpec, Latent, TrainingProgress
@@ -79,8 +79,7 @@ class TrainedModel:
     @property
     def name(self) -> str:
         """The name of the model's recipe."""
-        name: str = self.config["model"]["name"]
-        return name
+        return str(self.config["model"]["name"])
 
     @property
     def label_names(self) -> tuple[str, ...] | None:
@@ -214,11 +213,11 @@ class TrainedModel:
             batch_size: Samples that are decoded at a time.
             draw: Draw from the likelihood, or take its mean; None does what `Loss.draws_samples` states.
         """
-        draw = self.model.loss.draws_samples if draw is None else draw
         if num < 1:
             raise AeframeError(f"{self._who()} makes at least one sample, found num {num}")
+        draws = self.model.loss.draws_samples if draw is None else draw
         with nullcontext() if seed is None else noise_of(self.device, seed, PICTURES):
-            return self.decode(self.sample_codes(num), condition=condition, batch_size=batch_size, draw=draw)
+            return self.decode(self.sample_codes(num), condition=condition, batch_size=batch_size, draw=draws)
 
     @torch.no_grad()
     def sample_codes(self, num: int) -> Tensor:
@@ -438,9 +437,7 @@ class TrainedModel:
                     f"{self._who()} reads files as in training, and '{name}' cannot differ{did_you_mean(name, known)}; "
                     f"its modality's options that can: {', '.join(known) or 'none'}"
                 )
-        modality: Modality = build("modality", {**self.config["modality"], **options})
-        modality.load_state(self.modality.state())
-        return replace(self, modality=modality)
+        return replace(self, modality=with_options(self.modality, self.config["modality"], options))
 
     def double(self) -> TrainedModel:
         """Return the model in double precision.

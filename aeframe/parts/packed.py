@@ -66,8 +66,9 @@ class Packing(nn.Module):
             x: Finite values.
             mask: ``(B, D)``; where it is False, x is 0.
         """
-        packed = x.new_zeros(len(x), self.size).index_copy(1, self.real_position, x[:, self.real])
-        ones = x.new_ones(len(x), len(self.start)) if mask is None else mask[:, self.discrete].to(x.dtype)
+        # len(x) would be a constant of an exported program.
+        packed = x.new_zeros(x.shape[0], self.size).index_copy(1, self.real_position, x[:, self.real])
+        ones = x.new_ones(x.shape[0], len(self.start)) if mask is None else mask[:, self.discrete].to(x.dtype)
         return packed.scatter(1, self.start + x[:, self.discrete].long(), ones)
 
     def cross_entropy(self, packed: Tensor, x: Tensor) -> Tensor:

@@ -88,6 +88,14 @@ class Domain:
         return f"{self.kind}({self.classes})" if self.kind == "category" else self.kind
 
     @property
+    def summary(self) -> str:
+        """The domain in a few words: that of ``mixed`` counts the elements instead of listing them."""
+        if self.kind != "mixed":
+            return str(self)
+        numbers = self.element_classes.count(0)
+        return f"mixed: {numbers} real, {len(self.element_classes) - numbers} with classes"
+
+    @property
     def has_classes(self) -> bool:
         """Whether elements of x are numbers of classes, between which there are no distances."""
         return self.kind in _WITH_ARGUMENT

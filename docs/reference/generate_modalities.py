@@ -22,7 +22,7 @@ from aeframe.testing.short_run import train_shortly
 PAGE = Path(__file__).with_name("modalities.md")
 WORKS = "works"
 RECIPES = core_recipes()
-MODALITIES = ("vector", "image", "text", "audio", "video", "omics", "series")
+MODALITIES = ("vector", "image", "text", "audio", "video", "omics", "series", "table")
 _HEAD = """\
 # Models and modalities
 

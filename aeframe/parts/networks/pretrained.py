@@ -165,8 +165,8 @@ class PretrainedEncoder(Encoder):
             self.register_buffer(name, tensor, persistent=False)
         if spec.domain.has_classes:
             raise AeframeError(
-                f"{_WHO} cannot subtract a mean from the classes of {spec.domain} data; leave out encoder.mean and "
-                "encoder.std"
+                f"{_WHO} cannot subtract a mean from the classes of {spec.domain.kind} data; leave out encoder.mean "
+                "and encoder.std"
             )
 
     def _resized_shape(self, shape: Shape) -> Shape:

@@ -24,9 +24,9 @@ class Contractive(Penalty):
         self.weight, self.probes = weight, probes
 
     def forward(self, model: Model, out: ForwardOutput) -> Tensor:
-        if not out.encoder_input.x.is_floating_point():
+        if model.spec.domain.has_classes:
             raise AeframeError(
-                f"penalty contractive needs continuous data, but these are {model.spec.domain}; leave it out with "
+                f"penalty contractive needs continuous data, but these are {model.spec.domain.kind}; leave it out with "
                 "'~penalties.contractive', or choose the penalty decoder_gradient"
             )
         return squared_jacobian(

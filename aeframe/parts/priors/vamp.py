@@ -53,7 +53,7 @@ class Vamp(Prior):
             raise AeframeError(f"prior vamp needs components >= 1, found {components}")
         if spec.domain.has_classes:
             raise AeframeError(
-                f"prior vamp learns pseudo-inputs by gradients, which {spec.domain} data do not have; choose "
+                f"prior vamp learns pseudo-inputs by gradients, which {spec.domain.kind} data do not have; choose "
                 "prior=mixture or prior=flow"
             )
         self.z_shape, self.domain = z_shape, spec.domain

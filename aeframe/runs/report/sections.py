@@ -193,7 +193,7 @@ def data(run: ReportContents) -> Html:
         checksum = f"sha256 {file['sha256']}" if file.get("sha256") else ""
         rows.append((key, ", ".join(part for part in (str(file.get("path", "")), size, checksum) if part)))
     if record.spec is not None:
-        rows.append(("a sample", f"{' x '.join(map(str, record.spec.shape))}, values {record.spec.domain}"))
+        rows.append(("a sample", f"{' x '.join(map(str, record.spec.shape))}, values {record.spec.domain.summary}"))
         if record.spec.condition:
             rows.append(("condition", f"{record.spec.condition} numbers"))
     rows += [(f"{split} samples", f"{count:,}") for split, count in (fingerprint.get("rows") or {}).items()]

@@ -128,6 +128,6 @@ def test_invalid_options_are_rejected() -> None:
     with pytest.raises(AeframeError) as error:
         assemble(config, DataSpec((6,), Domain.parse("category(4)")))
     assert str(error.value) == (
-        "prior vamp learns pseudo-inputs by gradients, which category(4) data do not have; choose prior=mixture or "
+        "prior vamp learns pseudo-inputs by gradients, which category data do not have; choose prior=mixture or "
         "prior=flow"
     )

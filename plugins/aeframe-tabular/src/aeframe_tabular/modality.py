@@ -136,7 +136,8 @@ class TableModality(Modality):
         return Splits(train, validation, test, skipped=[*raw.skipped], label_names=self.rows.label_names)
 
     def state(self) -> dict[str, Any]:
-        return {**self.rows.state(), "reading": asdict(self._options)}
+        reading = {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self._options).items()}
+        return {**self.rows.state(), "reading": reading}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         self._rows = RowCoding.from_state(state, self.options)
@@ -285,7 +286,7 @@ class TableModality(Modality):
         return largest(by_column, [column.name for column in self.rows.x.columns])
 
     def render(self, panels: Mapping[str, Tensor]) -> Figure:
-        """Return the first rows of each panel as text; cells that differ from those of the first panel are marked."""
+        """Return the first rows of each panel as text; cells that differ from the originals are marked."""
         from aeframe_tabular.render import draw_rows
 
         return draw_rows({title: self.rows.restored(x[:_ROWS_SHOWN]) for title, x in panels.items()})

@@ -119,3 +119,8 @@ def test_values_are_checked_in_blocks_of_rows(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(spec, "_NUM_CHECKED", 10)
     assert torch.equal(Domain("unit").violations(x), whole)
     assert whole.nonzero().flatten().tolist() == [7, 30]
+
+
+def test_the_summary_of_a_mixed_domain_counts_its_elements() -> None:
+    assert Domain.mixed([0, 5, 2, 0, 3]).summary == "mixed: 2 real, 3 with classes"
+    assert Domain("category", 4).summary == "category(4)"

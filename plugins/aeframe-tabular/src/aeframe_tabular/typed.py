@@ -52,9 +52,9 @@ def typed_frame(
     used = [column for column in columns if column.is_used]
     absent = [column.name for column in used if column.name not in names]
     if absent:
-        more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
+        columns_absent = f"column '{absent[0]}'" if len(absent) == 1 else f"columns {listed(absent)}"
         raise AeframeError(
-            f"{table.origin} has no column '{absent[0]}'{more}, on which {who} was trained"
+            f"{table.origin} has no {columns_absent}, on which {who} was trained"
             f"{did_you_mean(absent[0], added)}{'' if added else '; its columns are ' + listed(names)}"
         )
     if added:

@@ -187,12 +187,16 @@ def lines(results: Mapping[str, Mapping[str, list[dict[str, float]]]], metric: s
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("adult", type=Path)
-    parser.add_argument("--only", help="methods, separated by semicolons")
+    parser.add_argument("--only", help="methods, separated by semicolons; nothing is written")
     parser.add_argument("--tables", help="tables, separated by commas")
     args = parser.parse_args()
     torch.set_num_threads(1)
     names = args.only.split(";") if args.only else list(METHODS)
+    stored = RESULTS.joinpath("imputation.json")
     results: dict[str, dict[str, list[dict[str, float]]]] = {}
+    if args.tables and stored.exists():
+        # The results of other tables stay.
+        results = json.loads(stored.read_text(encoding="utf-8"))
     for table, frame in tables(args.adult).items():
         if args.tables and table not in args.tables.split(","):
             continue
@@ -204,8 +208,8 @@ def main() -> None:
                 means = {key: np.mean([run[key] for run in runs]) for key in runs[0]}
                 shown = "  ".join(f"{key} {mean:.3f}" for key, mean in means.items())
                 print(f"{table:14} {name:30} {shown}", flush=True)
-        if not args.only and not args.tables:
-            RESULTS.joinpath("imputation.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        if not args.only:
+            stored.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
             text = [line for metric, digits in SHOWN.items() for line in (*lines(results, metric, digits), "")]
             RESULTS.joinpath("imputation.md").write_text("\n".join(text), encoding="utf-8")
 

@@ -111,6 +111,13 @@ def test_rejection_draws_the_distribution_given_the_comparisons(
     assert (tmp_path / "x.csv").read_bytes() == (tmp_path / "y.csv").read_bytes()
 
 
+def test_draws_after_the_last_accepted_one_do_not_count(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    generate(run, "-n", 10, "--where", "a!=0", "--batch-size", 64, "-o", tmp_path / "x.csv")
+    assert "a!=0: by rejection, 10 of 10 draws (100 %) were accepted" in capsys.readouterr().err
+
+
 def test_rare_samples_are_an_error(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "x.csv"
     message = error_of(capsys, run, "-n", 3, "--where", "a>1e6", "--batch-size", 10_000, "-o", out)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from aeframe.experiment.api import build, fit
     from aeframe.experiment.tuning.search import tune
     from aeframe.model_store.export.export import export_model
+    from aeframe.model_store.imputation import impute
     from aeframe.model_store.push import push
     from aeframe.model_store.reader import load
     from aeframe.model_store.trained_model import TrainedModel
@@ -22,6 +23,7 @@ _LAZY = {
     "build": "aeframe.experiment.api:build",
     "export_model": "aeframe.model_store.export.export:export_model",
     "fit": "aeframe.experiment.api:fit",
+    "impute": "aeframe.model_store.imputation:impute",
     "load": "aeframe.model_store.reader:load",
     "push": "aeframe.model_store.push:push",
     "Samples": "aeframe.data.samples:Samples",
@@ -49,6 +51,7 @@ __all__ = [
     "export_model",
     "fit",
     "hookimpl",
+    "impute",
     "load",
     "push",
     "register",

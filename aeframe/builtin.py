@@ -315,6 +315,7 @@ def register_commands(register: Register) -> None:
     register("interpolate", f"{at}.interpolate:Interpolate", summary="decode a path between two samples")
     register("traverse", f"{at}.traverse:Traverse", summary="decode codes along directions of the latent space")
     register("anomalies", f"{at}.anomalies:Anomalies", summary="score the samples in a file and flag anomalies")
+    register("impute", f"{at}.impute:Impute", summary="fill the missing values of a file")
     register("generate", f"{at}.generate:Generate", summary="generate new samples")
     register("export", f"{at}.export:Export", summary="write a model as ONNX or torch.export programs")
     register("push", f"{at}.push:Push", summary="copy a model to a hub or a folder for others")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -19,6 +21,8 @@ from aeframe.noise import INCREMENT, mix, mix_elements, seed_noise, shift_right,
 _NO_ROW = -1
 """Placeholder for the id of the sample, in the seed of a draw that belongs to no sample."""
 _CPU = torch.device("cpu")
+_MIN_ROWS = 7
+"""Smallest number of rows that `padded_rows` returns."""
 _NUM_BITS = {torch.float64: 53, torch.float32: 24, torch.float16: 11, torch.bfloat16: 8}
 """Bits of the significand of each dtype."""
 
@@ -137,6 +141,17 @@ class RowNoise(TorchDispatchMode):
         if not len(size) or not size[0] or size[0] % num:
             return None
         return _Layout(num, ndim=len(size), strided=k is not None and size[0] == k * num)
+
+
+def padded_rows(num: int) -> Tensor:
+    """Return the indices 0 to `num` - 1, the last of them repeated up to a prime number of rows ``(P,)``, at least 7.
+
+    `RowNoise` takes every leading dimension that is a multiple of the number of rows for the batch. Other dimensions of
+    a model are hardly ever a multiple of a prime.
+    """
+    size = max(num, _MIN_ROWS)
+    prime = next(n for n in itertools.count(size) if all(n % divisor for divisor in range(2, math.isqrt(n) + 1)))
+    return torch.arange(prime).clamp(max=num - 1)
 
 
 @dataclass(frozen=True, slots=True)

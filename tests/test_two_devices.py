@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import aeframe
+from aeframe.cli.main import main as aeframe_main
+from aeframe.experiment.main import main
 from aeframe.testing.subprocess_io import TIMEOUT
-from aeframe.testing.two_process_run import expect_two_processes_equal_one
+from aeframe.testing.two_process_run import expect_two_processes_equal_one, train_on_two_processes
 
 pytestmark = pytest.mark.slow
 
@@ -23,6 +27,7 @@ RUNS = {
     ],
     "terms between samples": ["model=swae", "objective.lines=64"],
     "a codebook": ["model=vqvae", "latent.codebook_size=16"],
+    "sharded": ["model=vae", "trainer.strategy=fsdp2", "ema=0.9", "checkpoint_every=3"],
 }  # fmt: skip
 
 
@@ -34,6 +39,33 @@ def test_two_processes_train_what_one_would(words: list[str], tmp_path: Path) ->
     data = ["data=numbers", f"data.path={tmp_path / 'rows.npy'}", "batch_size=32"]
     small = ["encoder.hidden=[32,16]", "latent.dim=4"]
     expect_two_processes_equal_one(tmp_path, [*data, *small, *words])
+
+
+def test_a_sharded_run_is_finished_and_resumed_as_any_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save(tmp_path / "rows.npy", np.random.default_rng(0).normal(size=(244, 6)) @ np.diag([3, 2, 1, 1, 0.5, 0.1]))
+    data = ["data=numbers", f"data.path={tmp_path / 'rows.npy'}", "batch_size=32", "pictures=false", "max_epochs=2"]
+    small = ["model=vae", "encoder.hidden=[32,16]", "latent.dim=4", "trainer.accelerator=cpu", "trainer.threads=1"]
+    run, sharded = tmp_path / "run", ["trainer.strategy=fsdp2", "trainer.devices=2"]
+    train_on_two_processes(tmp_path, [*data, *small, *sharded, f"folder={run}"])
+    checkpoints = run / "checkpoints"
+    assert sorted(path.name for path in checkpoints.iterdir()) == [
+        "best.ckpt", "last.ckpt", "last.previous.ckpt", "shards",
+    ]  # fmt: skip
+    saved = load_file(run / "model" / "model.safetensors")
+    # `finish` saves the same model again, after a kill between training and saving.
+    shutil.rmtree(run / "model")
+    (run / "state.json").unlink()
+    assert aeframe_main(["finish", str(run)]) == 0
+    again = load_file(run / "model" / "model.safetensors")
+    assert again.keys() == saved.keys()
+    assert all(torch.equal(again[name], value) for name, value in saved.items())
+    train_on_two_processes(tmp_path, [f"resume={run}", "max_epochs=3"])
+    # On one device its checkpoints become whole files. The shards that no file names any more are removed.
+    one = ["trainer.strategy=auto", "trainer.devices=1", "max_epochs=4"]
+    assert main([f"resume={run}", *one]) == 0
+    assert "resumes in epoch 4, after batch 21" in " ".join(capsys.readouterr().err.split())
+    assert len(list((checkpoints / "shards").iterdir())) == 1
+    assert aeframe.load(run).progress.batch == 28
 
 
 SCRIPT = """

@@ -1,8 +1,10 @@
-"""``aeframe generate RUN [sampler=NAME] -n 64 -o OUT`` generates new samples."""
+"""``aeframe generate RUN [sampler=NAME] -n 64 [--where age<30] -o OUT`` generates new samples."""
 
 from __future__ import annotations
 
+import sys
 from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from aeframe.cli.decode import CodesCommand
@@ -14,17 +16,25 @@ from aeframe.cli.model_command import (
     check_output,
     positive,
 )
-from aeframe.errors import AeframeError
+from aeframe.errors import AeframeError, printable
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from aeframe.data.where import Where
+    from aeframe.model_store.inputs import Condition
     from aeframe.model_store.trained_model import TrainedModel
 
 
 class Generate(CodesCommand):
     """Generate new samples: draw z from the model's sampler, and decode it.
 
-    All z are drawn at once; they are decoded and written by batch.
+    All z are drawn at once; they are decoded and written by batch. With --where, samples are drawn until enough fulfil
+    all comparisons. Columns that the model was trained with as its condition are set instead.
     """
+
+    _condition: Condition | None = None
+    """The condition that ``--where`` states."""
 
     def arguments(self, parser: ArgumentParser) -> None:
         super().arguments(parser)
@@ -37,6 +47,13 @@ class Generate(CodesCommand):
         )
         parser.add_argument("-n", "--num", type=positive, default=64, help="number of samples (default: 64)")
         parser.add_argument("--seed", type=int, help="seed of the random draws (default: a random seed)")
+        parser.add_argument(
+            "--where",
+            metavar="COMPARISON",
+            action="append",
+            help="samples that fulfil a comparison of a column, in the unit of the data: 'age<30', 'income=>50K' (the "
+            "first of the operators = != < <= > >= counts); may be repeated, for samples that fulfil all",
+        )
         add_draw(parser)
         add_data(parser)
         add_condition(parser)
@@ -45,18 +62,50 @@ class Generate(CodesCommand):
     def run(self, args: Namespace) -> int:
         import torch
 
+        from aeframe.data.where import Where
         from aeframe.noise import PICTURES, noise_of
 
         check_output(args.output)
+        where = [Where.parse(text) for text in args.where or ()]
         model = self.open(args)
+        where = self._set_condition(model, where, args)
         if args.sampler:
             model = self._with_sampler(model, parse_sampler(args.sampler), args)
         seed = torch.seed() if args.seed is None else args.seed
         args.draw = model.model.loss.draws_samples if args.draw is None else args.draw
         with noise_of(model.device, seed, PICTURES):
-            codes = model.sample_codes(args.num)
-            self.write(model, self.decoded(model, codes, args), args.num, args)
+            if where:
+                self.write(model, self._accepted(model, where, args), args.num, args)
+            else:
+                self.write(model, self.decoded(model, model.sample_codes(args.num), args), args.num, args)
         return 0
+
+    def condition(self, args: Namespace, model: TrainedModel, num: int) -> Condition | None:
+        return super().condition(args, model, num) if self._condition is None else self._condition
+
+    def _set_condition(self, model: TrainedModel, where: Sequence[Where], args: Namespace) -> list[Where]:
+        """Set the condition of all samples that comparisons state, and return the other comparisons."""
+        from aeframe.model_store.selection import condition_of
+
+        self._condition, rest = condition_of(model, where)
+        if self._condition is not None:
+            stated = ", ".join(str(each) for each in where if each not in rest)
+            if args.label is not None or args.condition is not None:
+                raise AeframeError(f"--where {stated} is the condition, found another one too; leave out one")
+            print(printable(f"{stated}: by the condition that the model was trained with"), file=sys.stderr)
+        return rest
+
+    def _accepted(self, model: TrainedModel, where: Sequence[Where], args: Namespace) -> Iterator[Tensor]:
+        """Yield samples that fulfil all comparisons, and print how many draws did."""
+        from aeframe.model_store.selection import Acceptance, sample_where
+
+        acceptance, batch_size = Acceptance(), self.batch_size(args, model)
+        condition = self.condition(args, model, batch_size)
+        yield from sample_where(
+            model, args.num, where, acceptance, condition=condition, batch_size=batch_size, draw=args.draw
+        )
+        compared = " and ".join(map(str, where))
+        print(printable(f"{compared}: by rejection, {acceptance} were accepted"), file=sys.stderr)
 
     def _with_sampler(self, model: TrainedModel, sampler: dict[str, Any], args: Namespace) -> TrainedModel:
         """Return the model with another sampler; an ex-post density is fitted to the training data of the run."""

@@ -5,15 +5,17 @@ from __future__ import annotations
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from aeframe.data.conditions import ConditionCoding
 from aeframe.data.file_samples import FileSamples, OnError
+from aeframe.data.filled_samples import FilledBatch, FilledSamples
 from aeframe.data.media import Medium, figure_medium
 from aeframe.data.new_output import write_new
 from aeframe.data.notes import Notes
@@ -21,7 +23,9 @@ from aeframe.data.sample_batches import SampleBatches
 from aeframe.data.sample_comparison import SampleComparison
 from aeframe.data.scored_parts import ScoredParts
 from aeframe.data.split_record import SplitRecord
+from aeframe.data.where import Where
 from aeframe.errors import AeframeError
+from aeframe.tensors import broadcast_mask
 from aeframe.types import Batch, DataSpec, Shape
 
 if TYPE_CHECKING:
@@ -155,6 +159,9 @@ class Modality(ABC):
     reading_options: ClassVar[tuple[str, ...]] = ()
     """Constructor options that may differ from training when a trained model reads a file: how unusual samples are
     treated, not what the model receives."""
+    imputation_options: ClassVar[Mapping[str, Any]] = {}
+    """Constructor options with which samples with missing values are read to be filled, whatever they were in training:
+    ``{"missing": "mask"}``."""
     on_error: OnError = "raise"
     """What happens to bad files and rows. A modality with an option of this name stores it here."""
 
@@ -324,6 +331,92 @@ class Modality(ABC):
         """
         samples = x if isinstance(x, SampleBatches) else SampleBatches.of(x, names)
         return write_new(path, functools.partial(self.write_batches, samples))
+
+    # -- missing values ------------------------------------------------------------------------------------------
+
+    def missing_elements(self, batch: Batch) -> Tensor:
+        """Return ``(B, *shape)``: True for the elements that imputation is to fill.
+
+        Raises:
+            AeframeError: The modality does not state it, which is the default.
+        """
+        raise AeframeError(
+            f"modality {type(self).__name__} has no elements to fill; imputation is for modalities that state which "
+            "elements are missing, such as vector and table"
+        )
+
+    def filled(self, batch: Batch, values: Tensor) -> Batch:
+        """Return the batch with `values` ``(B, *shape)`` where `missing_elements` is True; they are valid then.
+
+        Args:
+            batch: The samples with their missing elements, as `missing_elements` receives them.
+            values: Decoded samples, in the range of prepared data.
+        """
+        missing = self.missing_elements(batch)
+        mask = None if batch.mask is None else broadcast_mask(batch.mask, missing.ndim) | missing
+        return replace(batch, x=torch.where(missing, values.to(batch.x.dtype), batch.x), mask=mask)
+
+    def without_missing(self, output: Tensor) -> Tensor:
+        """Return what the decoder returned with probability 0 for values that mean "missing".
+
+        For modalities in which that is a class of its own. The default returns the output unchanged.
+
+        Args:
+            output: ``(B, outputs, *shape)``, as `Loss.mean` and `Loss.sample` receive it.
+        """
+        return output
+
+    def count_missing(self, missing: Tensor) -> Mapping[str, int]:
+        """Return the number of cells to fill by column, for those that have any; by default elements of any column.
+
+        Args:
+            missing: ``(B, *shape)``, see `missing_elements`.
+        """
+        return {"x": int(missing.sum())}
+
+    def write_filled(self, samples: FilledSamples, original: Path, path: Path) -> list[Path]:
+        """Write samples of a file whose missing values were filled, as a new file or folder; return the files.
+
+        The default writes the samples alone, as `write`. Modalities whose files have other content keep that.
+
+        Args:
+            samples: The filled samples.
+            original: The file that they were read from.
+            path: The new file or folder.
+
+        Raises:
+            AeframeError: The path exists, or the modality does not write the format of the suffix.
+        """
+        return self.write(samples.samples(), path)
+
+    def restore_filled(self, batch: FilledBatch, original: Any) -> Any:
+        """Return samples in memory whose missing values were filled, in the form of `restore_samples`.
+
+        Args:
+            batch: The filled samples.
+            original: What `prepare_samples` received.
+        """
+        return self.restore_samples(batch.x)
+
+    # -- comparisons ---------------------------------------------------------------------------------------------
+
+    @property
+    def condition_columns(self) -> tuple[str, ...]:
+        """The names of the columns that `encode_condition` takes; empty if it takes none."""
+        return ()
+
+    def select(self, x: Tensor, where: Sequence[Where]) -> Tensor:
+        """Return ``(N,)``: whether each of the samples x ``(N, *shape)`` fulfils all comparisons.
+
+        Raises:
+            AeframeError: The samples have no columns with names, which is the default; a column or class is unknown.
+        """
+        raise AeframeError(
+            f"modality {type(self).__name__} has no columns with names, found the comparison '{where[0]}'; generate "
+            "samples without comparisons"
+        )
+
+    # -- after training ------------------------------------------------------------------------------------------
 
     def calibrate(self, reconstruct: Callable[[Batch], Tensor], validation: Source) -> None:
         """Compute state that needs the trained model, such as the distribution of its errors on held-out samples.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeGuard
@@ -16,11 +16,14 @@ from torch import Tensor
 from aeframe.data.arrays import ArrayFile
 from aeframe.data.conditions import encode_known_categories, missing_labels
 from aeframe.data.file_samples import FileSamples, OnError
+from aeframe.data.filled_samples import FilledBatch, FilledSamples
 from aeframe.data.folders import encode_names
 from aeframe.data.lazy_rows import LazyRows, LazySource
 from aeframe.data.media import Medium, figure_medium
 from aeframe.data.memory import TensorSource
+from aeframe.data.missing_values import count_by_column, fill_missing, masked_elements
 from aeframe.data.modality import Dataset, Modality, Splits
+from aeframe.data.new_output import write_new
 from aeframe.data.sample_batches import SampleBatches
 from aeframe.data.samples import column_of, is_frame, names_of_columns
 from aeframe.data.scaling import Scale, Scaler
@@ -36,10 +39,12 @@ from aeframe.data.tables import (
     read_rows,
     write_rows,
 )
+from aeframe.data.tables.filling import FilledRows, can_fill, write_filled_rows
 from aeframe.data.tables.rows import label_texts, select_columns
 from aeframe.data.tabular import BreastCancer, Numbers, RowSplits, label_notes
-from aeframe.data.vector_checks import IN_MEMORY, READING, TRAINING, bad_values, outside_domain
+from aeframe.data.vector_checks import IN_MEMORY, READING, TRAINING, bad_values, outside_domain, rows_left
 from aeframe.data.vector_in_memory import VectorInMemory, rows_of
+from aeframe.data.where import Where
 from aeframe.errors import AeframeError
 from aeframe.types import Batch, DataSpec, Domain, Shape
 
@@ -85,6 +90,7 @@ class Vector(Modality):
     defaults: ClassVar[Mapping[str, str]] = {"encoder": "mlp", "loss": "mse"}
     dataset: ClassVar[str | None] = "breast_cancer"
     in_memory: ClassVar[str | None] = "vector_in_memory"
+    imputation_options: ClassVar[Mapping[str, Any]] = {"missing": "mask"}
 
     def __init__(
         self,
@@ -218,14 +224,7 @@ class Vector(Modality):
             AeframeError: A column is missing, rows have another shape, or a value would be refused in training too.
         """
         self._known_shape()
-        choice = Choice(text=options_like(path, self._columns, self._text))
-        names = column_names(path, choice)
-        if self._columns is not None and names is not None:
-            choice = replace(choice, columns=self._columns)
-        known = ArrayFile(path).names if path.suffix.lower() == ".npz" else names or ()
-        if self._id_column and self._id_column in known:
-            choice = replace(choice, id=self._id_column)
-        raw = read_rows(path, self._with_label(path, choice, names), mapped=True, keep_bad=True)
+        raw = read_rows(path, self._choice(path), mapped=True, keep_bad=True)
         for note in (*raw.notes, *label_notes(path.name, raw)):
             self.notes.add(note)
         rows = self._match_columns(raw)
@@ -251,11 +250,48 @@ class Vector(Modality):
         values: NDArray[Any] = x.detach().cpu().numpy()
         return values if self._scaler is None else self._scaler.undo(values)
 
+    # -- missing values and comparisons --------------------------------------------------------------------------
+
+    def missing_elements(self, batch: Batch) -> Tensor:
+        return masked_elements(batch)
+
+    def count_missing(self, missing: Tensor) -> Mapping[str, int]:
+        return super().count_missing(missing) if missing.ndim != 2 else count_by_column(missing, self._names())
+
+    def write_filled(self, samples: FilledSamples, original: Path, path: Path) -> list[Path]:
+        """Write a copy of the file in which missing values of the columns of x are filled, in its format.
+
+        In another format than that of the original the samples are written alone.
+        """
+        if not can_fill(original, path):
+            return super().write_filled(samples, original, path)
+        parts = (FilledRows(part.rows.numpy(), self._unscaled(part.x), part.missing.numpy()) for part in samples)
+        choice = self._choice(original)
+        return write_new(path, lambda new: write_filled_rows(original, new, choice, parts))
+
+    def restore_filled(self, batch: FilledBatch, original: Any) -> Any:
+        """Return a copy of a data frame of pandas or an array in which missing values of columns of x are filled."""
+        values = self._unscaled(batch.x)
+        filled = fill_missing(original, values, batch.missing.numpy(), self._columns)
+        return self.restore_samples(batch.x) if filled is None else filled
+
+    def select(self, x: Tensor, where: Sequence[Where]) -> Tensor:
+        """Return which rows fulfil all comparisons; columns without names have their numbers, from 0."""
+        if x.ndim != 2:
+            return super().select(x, where)
+        values, names = self._unscaled(x), self._names()
+        fulfilled = [each.holds(values[:, each.position(names)], each.number()) for each in where]
+        return torch.from_numpy(np.logical_and.reduce(fulfilled))
+
+    def _names(self) -> tuple[str, ...]:
+        """Return the names of the columns, or their numbers."""
+        return self._columns or tuple(str(number) for number in range(self._known_shape()[0]))
+
     def locate_errors(self, errors: Tensor, batch: Batch) -> list[str]:
         """Return the three columns with the largest errors, by name or by number from 0."""
         if errors.ndim != 2:
             return super().locate_errors(errors, batch)
-        return largest(errors, self._columns or [str(number) for number in range(errors.shape[1])])
+        return largest(errors, self._names())
 
     def render(self, panels: Mapping[str, Tensor]) -> Figure:
         from aeframe.data.heatmap import heatmap
@@ -275,6 +311,17 @@ class Vector(Modality):
         if self._shape is None:
             raise RuntimeError("modality vector has no state yet; call prepare or load_state first")
         return self._shape
+
+    def _choice(self, path: Path) -> Choice:
+        """Return what is read from a file: the columns of training and what identifies the rows, if it has them."""
+        choice = Choice(text=options_like(path, self._columns, self._text))
+        names = column_names(path, choice)
+        if self._columns is not None and names is not None:
+            choice = replace(choice, columns=self._columns)
+        known = ArrayFile(path).names if path.suffix.lower() == ".npz" else names or ()
+        if self._id_column and self._id_column in known:
+            choice = replace(choice, id=self._id_column)
+        return self._with_label(path, choice, names)
 
     def _with_label(self, path: Path, choice: Choice, names: tuple[str, ...] | None) -> Choice:
         """Return `choice` with the label of training, if the file, whose columns have `names`, has it."""
@@ -338,7 +385,7 @@ class Vector(Modality):
             AeframeError: A row is bad and `on_error` is ``raise``, or no row is left.
         """
         problems = bad_values(rows, is_masked=self.missing == "mask", way_out=way_out)
-        good, messages = _left(rows, problems, on_error)
+        good, messages = rows_left(rows, problems, on_error)
         return (rows if good is None else rows.rows(good)), messages
 
     def _source(
@@ -364,7 +411,7 @@ class Vector(Modality):
                     mask[start : start + len(valid)] = valid
                 yield from outside_domain(rows, prepared, start, self.domain, way_out=way_out)
 
-        good, messages = _left(rows, problems(), on_error)
+        good, messages = rows_left(rows, problems(), on_error)
         if good is not None:
             rows = rows.rows(good)
             x, mask = (None if tensor is None else tensor[good] for tensor in (x, mask))
@@ -421,26 +468,6 @@ class Vector(Modality):
             mask = ~x.isnan()
             x = x.masked_fill_(~mask, 0.0)
         return x.long() if self.domain.kind == "category" else x, mask
-
-
-def _left(rows: Rows, problems: Iterable[tuple[int, str]], on_error: OnError) -> tuple[Tensor | None, list[str]]:
-    """Return the numbers ``(n,)`` of the rows without problems, None for all, and the messages about the others.
-
-    Raises:
-        AeframeError: The first problem, if `on_error` is ``raise``; or no row is left.
-    """
-    messages: dict[int, str] = {}
-    for row, message in problems:
-        if on_error == "raise":
-            raise AeframeError(message)
-        messages[row] = message
-    if not messages:
-        return None, []
-    is_good = torch.ones(len(rows), dtype=torch.bool)
-    is_good[list(messages)] = False
-    if not is_good.any():
-        raise AeframeError(f"'{rows.origin}': all {len(rows)} rows are bad; the first: {next(iter(messages.values()))}")
-    return is_good.nonzero().flatten(), [message.partition(";")[0] for message in messages.values()]
 
 
 def _with_classes(rows: Rows, classes: NDArray[np.int64]) -> Rows:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
+import torch
 from torch import Tensor
 
+from aeframe.data.file_samples import OnError
 from aeframe.data.tables import Rows
+from aeframe.errors import AeframeError
 from aeframe.types import Domain
 
 TRAINING = "leave the row out with modality.on_error=skip"
@@ -84,3 +87,23 @@ def outside_domain(rows: Rows, x: Tensor, start: int, domain: Domain, *, way_out
         element = tuple(int(i) for i in np.unravel_index(first, x.shape[1:]))
         value = float(rows.values[row][element])
         yield row, f"{rows.where(row, element)}: {value:g} is outside domain '{domain}'; correct it{advice}"
+
+
+def rows_left(rows: Rows, problems: Iterable[tuple[int, str]], on_error: OnError) -> tuple[Tensor | None, list[str]]:
+    """Return the numbers ``(n,)`` of the rows without problems, None for all, and the messages about the others.
+
+    Raises:
+        AeframeError: The first problem, if `on_error` is ``raise``; or no row is left.
+    """
+    messages: dict[int, str] = {}
+    for row, message in problems:
+        if on_error == "raise":
+            raise AeframeError(message)
+        messages[row] = message
+    if not messages:
+        return None, []
+    is_good = torch.ones(len(rows), dtype=torch.bool)
+    is_good[list(messages)] = False
+    if not is_good.any():
+        raise AeframeError(f"'{rows.origin}': all {len(rows)} rows are bad; the first: {next(iter(messages.values()))}")
+    return is_good.nonzero().flatten(), [message.partition(";")[0] for message in messages.values()]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 
 import torch
@@ -13,11 +12,8 @@ from aeframe.model.autoencoder import Autoencoder
 from aeframe.noise import INCREMENT, mix_elements, to_signed
 from aeframe.parts.objectives.base import Objective
 from aeframe.parts.objectives.importance import Importance
-from aeframe.row_noise import RowNoise
+from aeframe.row_noise import RowNoise, padded_rows
 from aeframe.types import Batch, ForwardOutput, TrainingProgress
-
-_MIN_ROWS = 7
-"""Smallest number of rows that the model receives, see `_prime_from`."""
 
 
 def check_scorable(who: str, model: Autoencoder, draws: int, importance: int | None) -> None:
@@ -81,7 +77,7 @@ def score_batch(
             features = model.encode_features(batch)
     bounds = []
     for pairs in torch.arange(len(batch) * copies).split(batch_size):
-        padded = pairs[torch.arange(_prime_from(max(len(pairs), _MIN_ROWS))).clamp(max=len(pairs) - 1)]
+        padded = pairs[padded_rows(len(pairs))]
         rows, draw = padded // copies, padded % copies
         on_device = rows.to(batch.x.device)
         with RowNoise(mix_elements(keys[rows] + draw), seed=seed, num_samples=num_samples):
@@ -127,12 +123,3 @@ def _bound(
     if bound is None:
         raise AeframeError(f"{who} has an objective without a bound, so nothing can be scored")
     return bound
-
-
-def _prime_from(num: int) -> int:
-    """Return the smallest prime that is at least `num`.
-
-    `RowNoise` takes every leading dimension that is a multiple of the number of rows for the batch. Batches are padded
-    to a prime number of rows, since other dimensions of a model are hardly ever a multiple of one.
-    """
-    return next(n for n in itertools.count(max(num, 2)) if all(n % divisor for divisor in range(2, math.isqrt(n) + 1)))

@@ -428,7 +428,7 @@ class _RunInProgress:
             reason = "is missing" if self.checkpoints.best_value is not None else "was never written"
             self._print_note(f"checkpoint '{path}' {reason}, so the model is that of the newest checkpoint")
             path = self.folder.last
-        checkpoint = read_checkpoint(path, setup.module.device)
+        checkpoint = read_checkpoint(path, setup.module.device, entries=("state_dict",))
         setup.module.load_state_dict(checkpoint["state_dict"])
 
     def _trained_model(self, setup: RunSetup) -> TrainedModel:

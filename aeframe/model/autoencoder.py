@@ -230,11 +230,15 @@ class Autoencoder(nn.Module):
     def generate(
         self, z: Tensor, *, condition: Tensor | None = None, like: Batch | None = None, draw: bool = False
     ) -> Tensor:
-        """Return data ``(B, *shape)`` of z: the mean of the likelihood, or with `draw` a sample of it (see `decode`).
+        """Return data ``(B, *shape)`` of z, see `decode` and `data`."""
+        return self.data(self.decode(z, condition=condition, like=like, draw=draw), draw=draw)
+
+    @torch.no_grad()
+    def data(self, output: Tensor, *, draw: bool = False) -> Tensor:
+        """Return data ``(B, *shape)`` of what `decode` returned: the mean of the likelihood, or with `draw` a sample.
 
         Values are clamped to the bounds of the domain, since a Gaussian likelihood has none.
         """
-        output = self.decode(z, condition=condition, like=like, draw=draw)
         x = self.loss.sample(output) if draw else self.loss.mean(output)
         low, high = self.spec.domain.bounds
         return x if math.isinf(low) and math.isinf(high) else x.clamp(low, high)

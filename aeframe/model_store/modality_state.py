@@ -13,6 +13,8 @@ from typing import Any
 
 from torch import Tensor
 
+from aeframe.data.modality import Modality
+from aeframe.factory import build
 from aeframe.model_store.files import write_text
 from aeframe.model_store.tensors import read_tensors, write_tensors
 from aeframe.plain_files import read_mapping
@@ -39,3 +41,16 @@ def read_modality_state(folder: Path) -> dict[str, Any] | None:
     state = read_mapping(path)
     tensors = folder / "modality.safetensors"
     return {**state, **(read_tensors(tensors) if tensors.is_file() else {})}
+
+
+def with_options(modality: Modality, config: Mapping[str, Any], options: Mapping[str, Any]) -> Modality:
+    """Return a modality with the same state and other options.
+
+    Args:
+        modality: The modality.
+        config: Its name and options.
+        options: The options that differ.
+    """
+    other: Modality = build("modality", {**config, **options})
+    other.load_state(modality.state())
+    return other

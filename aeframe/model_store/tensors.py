@@ -7,10 +7,10 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from aeframe.errors import AeframeError
+from aeframe.safetensors_files import write_safetensors
 
 _ALIASES = "aliases"
 
@@ -29,7 +29,7 @@ def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
         first_name[memory] = name
         # A copy, since the format rejects tensors that share memory.
         unique[name] = tensor.detach().cpu().contiguous().clone()
-    save_file(unique, path, metadata={_ALIASES: json.dumps(aliases)})
+    write_safetensors(unique, path, metadata={_ALIASES: json.dumps(aliases)})
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

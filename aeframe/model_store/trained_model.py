@@ -29,7 +29,6 @@ from aeframe.evaluation.anomalies import (
 from aeframe.evaluation.report.interpolation import interpolate_codes, interpolate_condition
 from aeframe.evaluation.scoring import check_scorable, score_batch
 from aeframe.evaluation.step import evaluation_mode
-from aeframe.factory import build
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.model.density import build_sampler, fit_sampler
 from aeframe.model_store.inputs import (
@@ -43,6 +42,7 @@ from aeframe.model_store.inputs import (
     check_batch_size,
     warn_if_far,
 )
+from aeframe.model_store.modality_state import with_options
 from aeframe.noise import PICTURES, noise_of
 from aeframe.parts.samplers.base import Sampler
 from aeframe.types import Batch, DataSpec, Latent, TrainingProgress
@@ -79,8 +79,7 @@ class TrainedModel:
     @property
     def name(self) -> str:
         """The name of the model's recipe."""
-        name: str = self.config["model"]["name"]
-        return name
+        return str(self.config["model"]["name"])
 
     @property
     def label_names(self) -> tuple[str, ...] | None:
@@ -133,7 +132,7 @@ class TrainedModel:
         self, x: Data, *, condition: Condition | None = None, mask: Array | None = None, batch_size: int = 256
     ) -> Tensor:
         """Return the codes ``(N, *z_shape)``, deterministic: the mean of the posterior where there is one."""
-        batch = self._batch(x, condition, mask)
+        batch = self.batch_of(x, condition, mask)
         return torch.cat([latent.mean.to(batch.x.device) for latent in self._latents(batch, batch_size)])
 
     def posterior(self, x: Data, *, condition: Condition | None = None, mask: Array | None = None) -> Distribution:
@@ -142,7 +141,7 @@ class TrainedModel:
         Raises:
             AeframeError: The latent has no posterior.
         """
-        batch = self._batch(x, condition, mask)
+        batch = self.batch_of(x, condition, mask)
         (latent,) = self._latents(batch, len(batch))
         if latent.posterior is None:
             raise AeframeError(f"{self._who()} has a latent without a posterior; use encode")
@@ -156,7 +155,7 @@ class TrainedModel:
         Raises:
             AeframeError: The latent has no integer codes.
         """
-        batch = self._batch(x, condition, mask)
+        batch = self.batch_of(x, condition, mask)
         chunks = [latent.codes for latent in self._latents(batch, batch_size) if latent.codes is not None]
         if not chunks:
             raise AeframeError(f"{self._who()} has a latent without integer codes; use encode")
@@ -188,7 +187,7 @@ class TrainedModel:
 
         They are complete: also where x is masked.
         """
-        batch, reconstructions = self._batch(x, condition, mask), []
+        batch, reconstructions = self.batch_of(x, condition, mask), []
         with evaluation_mode(self.model):
             for rows in self._chunks(batch, batch_size):
                 z = self.model.embed(rows).mean
@@ -214,11 +213,11 @@ class TrainedModel:
             batch_size: Samples that are decoded at a time.
             draw: Draw from the likelihood, or take its mean; None does what `Loss.draws_samples` states.
         """
-        draw = self.model.loss.draws_samples if draw is None else draw
         if num < 1:
             raise AeframeError(f"{self._who()} makes at least one sample, found num {num}")
+        draws = self.model.loss.draws_samples if draw is None else draw
         with nullcontext() if seed is None else noise_of(self.device, seed, PICTURES):
-            return self.decode(self.sample_codes(num), condition=condition, batch_size=batch_size, draw=draw)
+            return self.decode(self.sample_codes(num), condition=condition, batch_size=batch_size, draw=draws)
 
     @torch.no_grad()
     def sample_codes(self, num: int) -> Tensor:
@@ -255,7 +254,9 @@ class TrainedModel:
         if density.requires_fit:
             if x is None:
                 raise AeframeError(f"sampler '{config['name']}' is fitted to codes, found no x; pass samples as x")
-            batches = self._chunks(self._batch(x, condition), 256) if isinstance(x, (Batch, Tensor, np.ndarray)) else x
+            batches = (
+                self._chunks(self.batch_of(x, condition), 256) if isinstance(x, (Batch, Tensor, np.ndarray)) else x
+            )
             with evaluation_mode(self.model):
                 fit_sampler(density, self.model, batches, seed)
         return replace(self, sampler=density.to(self.device).eval(), config={**self.config, "sampler": config})
@@ -276,7 +277,7 @@ class TrainedModel:
             condition: One condition for a and b: ``(N, C)``, or labels.
             batch_size: Samples that are processed at a time.
         """
-        start, end = self._batch(a, condition), self._batch(b, condition)
+        start, end = self.batch_of(a, condition), self.batch_of(b, condition)
         if len(start) != len(end):
             raise AeframeError(f"{self._who()} interpolates between pairs, found {len(start)} and {len(end)} samples")
         if steps < 2:
@@ -325,7 +326,7 @@ class TrainedModel:
         Raises:
             AeframeError: The objective has no bound, or `importance` does not fit the latent or the objective.
         """
-        batch, scores = self._batch(x, condition, mask), []
+        batch, scores = self.batch_of(x, condition, mask), []
         check_scorable(self._who(), self.model, draws, importance)
         with evaluation_mode(self.model):
             for rows in self._chunks(batch, batch_size):
@@ -378,7 +379,7 @@ class TrainedModel:
         scale = known_scale(self._who(), self.scales, by)
         if not 0 < quantile < 1:
             raise AeframeError(f"{self._who()} takes a quantile between 0 and 1, found {quantile!r}")
-        batch = self._batch(x, condition, mask)
+        batch = self.batch_of(x, condition, mask)
         chunks, find = self._chunks(batch, batch_size), self.modality.locate_errors if locate else None
         scores, where = anomaly_scores(
             self._who(), self.model, chunks, by, self.progress, distance=scale.distance, locate=find
@@ -395,7 +396,7 @@ class TrainedModel:
         It is the loss of the element, minus the smallest of the sample where densities make it negative; the squared
         difference for a loss that is no sum over elements; None for one that does not compare by position.
         """
-        batch = self._batch(x, condition, mask)
+        batch = self.batch_of(x, condition, mask)
         with evaluation_mode(self.model):
             parts = [reconstruction_errors(self.model, rows)[1] for rows in self._chunks(batch, batch_size)]
         known = [errors.to(batch.x.device) for errors in parts if errors is not None]
@@ -413,7 +414,7 @@ class TrainedModel:
         Raises:
             AeframeError: An unknown score, one that the model cannot compute, or one that is finite for no sample.
         """
-        seed, move = int(self.config.get("seed", 0)), self._on_device
+        seed, move = int(self.config.get("seed", 0)), self.on_device
         scale = make_scale(self._who(), self.model, by, self.progress, train, validation, on_device=move, seed=seed)
         if scale is None and required:
             raise AeframeError(f"{self._who()} has no finite score by {by} for a split; choose another score")
@@ -436,9 +437,7 @@ class TrainedModel:
                     f"{self._who()} reads files as in training, and '{name}' cannot differ{did_you_mean(name, known)}; "
                     f"its modality's options that can: {', '.join(known) or 'none'}"
                 )
-        modality: Modality = build("modality", {**self.config["modality"], **options})
-        modality.load_state(self.modality.state())
-        return replace(self, modality=modality)
+        return replace(self, modality=with_options(self.modality, self.config["modality"], options))
 
     def double(self) -> TrainedModel:
         """Return the model in double precision.
@@ -460,11 +459,11 @@ class TrainedModel:
     def _who(self) -> str:
         return f"model '{self.name}'"
 
-    def _batch(self, x: Any, condition: Condition | None, mask: Array | None = None) -> Batch:
+    def batch_of(self, x: Any, condition: Condition | None, mask: Array | None = None) -> Batch:
+        """Return samples as a batch, with the condition and the type of values that the model takes."""
         is_prepared = not isinstance(x, (Tensor, np.ndarray))
-        if not isinstance(x, (Batch, Tensor, np.ndarray)):
-            # Frames, strings and pictures are in the unit of the training data; arrays are prepared already.
-            x = self.prepare(x)
+        # Frames, strings and pictures are in the unit of the training data; arrays are prepared already.
+        x = x if isinstance(x, (Batch, Tensor, np.ndarray)) else self.prepare(x)
         num = len(x) if isinstance(x, Batch) or x.ndim else 1
         batch = as_batch(self._who(), x, self._encoded(condition, num), self.spec, self.labels, mask)
         if self.data.value_range is not None:
@@ -488,9 +487,9 @@ class TrainedModel:
     def _chunks(self, batch: Batch, batch_size: int) -> Iterator[Batch]:
         check_batch_size(self._who(), batch_size)
         for start in range(0, len(batch), batch_size):
-            yield self._on_device(batch.rows(slice(start, start + batch_size)))
+            yield self.on_device(batch.rows(slice(start, start + batch_size)))
 
-    def _on_device(self, batch: Batch) -> Batch:
+    def on_device(self, batch: Batch) -> Batch:
         """Return a batch on the device of the model, in its precision."""
         batch = batch.to(self.device)
         return batch if self._dtype == torch.float32 else batch.map(self._in_dtype)

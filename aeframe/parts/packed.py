@@ -6,6 +6,7 @@ Shapes: B samples; D elements; a real element takes one number of the vector and
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -67,37 +68,54 @@ class Packing(nn.Module):
             mask: ``(B, D)``; where it is False, x is 0.
         """
         # len(x) would be a constant of an exported program.
-        packed = x.new_zeros(x.shape[0], self.size).index_copy(1, self.real_position, x[:, self.real])
-        ones = x.new_ones(x.shape[0], len(self.start)) if mask is None else mask[:, self.discrete].to(x.dtype)
-        return packed.scatter(1, self.start + x[:, self.discrete].long(), ones)
+        num = x.shape[0]
+        packed = x.new_zeros(num, self.size).index_copy(1, self.real_position, x.index_select(1, self.real))
+        ones = x.new_ones(num, len(self.start)) if mask is None else mask.index_select(1, self.discrete).to(x.dtype)
+        return packed.scatter(1, self.start + x.index_select(1, self.discrete).long(), ones)
 
     def cross_entropy(self, packed: Tensor, x: Tensor) -> Tensor:
         """Return -log p ``(..., B, C)`` of the classes in x ``(B, D)``, in nats; `packed` ``(..., B, W)`` has logits.
 
         p is the softmax over the classes of each element.
         """
-        logits = packed[..., self.class_position]
+        by_position = self._by_position(packed)
+        logits = by_position.index_select(0, self.class_position)
         largest = self._largest(logits.detach())
-        exponentials = (logits - largest[..., self.segment]).exp()
-        total = packed.new_zeros(largest.shape).index_add(-1, self.segment, exponentials)
-        position = (self.start + x[:, self.discrete].long()).expand(largest.shape)
-        return largest + total.log() - packed.gather(-1, position)
+        exponentials = (logits - largest.index_select(0, self.segment)).exp()
+        total = torch.zeros_like(largest).index_add(0, self.segment, exponentials)
+        position = self.start[:, None] + x.index_select(1, self.discrete).T.long()
+        # With importance samples x is the same for each of them.
+        position = position.repeat(1, math.prod(packed.shape[:-2]))
+        return self._by_sample(largest + total.log() - by_position.gather(0, position), packed)
 
     def most_probable(self, packed: Tensor) -> Tensor:
         """Return the class ``(..., C)`` with the largest logit of each element, the first of equal ones."""
-        logits = packed[..., self.class_position]
+        logits = self._by_position(packed).index_select(0, self.class_position)
         largest = self._largest(logits)
         # Positions of smaller logits are replaced by a number that is no class.
-        number = torch.where(logits < largest[..., self.segment], len(self.segment), self.class_number)
+        is_smaller = logits < largest.index_select(0, self.segment)
+        number = torch.where(is_smaller, len(self.segment), self.class_number[:, None])
         classes = number.new_full(largest.shape, len(self.segment))
-        return classes.scatter_reduce(-1, self.segment.expand(number.shape), number, "amin")
+        classes = classes.scatter_reduce(0, self.segment[:, None].expand(number.shape), number, "amin")
+        return self._by_sample(classes, packed)
 
     def unpacked(self, real: Tensor, classes: Tensor) -> Tensor:
         """Return real numbers ``(..., R)`` and classes ``(..., C)`` as elements ``(..., D)``."""
         elements = real.new_zeros(*real.shape[:-1], len(self.real) + len(self.discrete))
         return elements.index_copy(-1, self.real, real).index_copy(-1, self.discrete, classes.to(real.dtype))
 
+    # Sums and maxima over the classes of an element are computed on ``(P, M)``, with one row for each class and one
+    # column for each of the M samples: torch adds and compares whole rows, several times as fast as single numbers.
+
+    def _by_position(self, packed: Tensor) -> Tensor:
+        """Return ``(..., B, W)`` as ``(W, M)``."""
+        return packed.reshape(-1, self.size).T.contiguous()
+
+    def _by_sample(self, values: Tensor, packed: Tensor) -> Tensor:
+        """Return ``(C, M)`` as ``(..., B, C)``, as many samples as `packed` has."""
+        return values.T.reshape(*packed.shape[:-1], len(self.start))
+
     def _largest(self, logits: Tensor) -> Tensor:
-        """Return the largest logit of each element, ``(..., P)`` -> ``(..., C)``."""
-        lowest = logits.new_full((*logits.shape[:-1], len(self.start)), -torch.inf)
-        return lowest.scatter_reduce(-1, self.segment.expand(logits.shape), logits, "amax")
+        """Return the largest logit of each element, ``(P, M)`` -> ``(C, M)``."""
+        lowest = logits.new_full((len(self.start), logits.shape[1]), -torch.inf)
+        return lowest.scatter_reduce(0, self.segment[:, None].expand(logits.shape), logits, "amax")

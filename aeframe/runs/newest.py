@@ -10,7 +10,8 @@ from typing import Any
 
 from aeframe.errors import AeframeError
 from aeframe.runs.folder import RunFolder
-from aeframe.training.checkpoint import DamagedCheckpointError, publish_copy, read_checkpoint
+from aeframe.training.checkpoint import publish_copy, read_checkpoint
+from aeframe.training.checkpoint_hash import DamagedCheckpointError
 from aeframe.training.run_checkpoints import RunCheckpoints
 
 
@@ -20,6 +21,7 @@ class NewestCheckpoint:
 
     path: Path
     checkpoint: dict[str, Any]
+    """What the file holds; sharded tensors are on the meta device."""
     notes: list[str] = field(default_factory=list)
     """Sentences for the user about newer checkpoints that are missing or cannot be read."""
 
@@ -70,7 +72,7 @@ def newest_checkpoint(folder: RunFolder) -> NewestCheckpoint | None:
     candidates = [path for path in (folder.last, folder.previous, folder.best) if path.is_file()]
     for path in candidates:
         try:
-            checkpoint = read_checkpoint(path)
+            checkpoint = read_checkpoint(path, entries=())
         except DamagedCheckpointError as error:
             notes.append(str(error).partition(";")[0])
             continue

@@ -66,28 +66,34 @@ def largest_difference(one: Mapping[str, Tensor], two: Mapping[str, Tensor]) -> 
 
 
 def in_two_processes(function: Callable[[int, Path], _T], folder: Path) -> None:
-    """Call a function in each of two processes that Lightning takes for the devices of one run; wait for both.
+    """Call a function in each of two processes; see `in_processes`."""
+    in_processes(function, folder, NUM_DEVICES)
+
+
+def in_processes(function: Callable[[int, Path], _T], folder: Path, num: int) -> None:
+    """Call a function in each of several processes that Lightning takes for the devices of one run; wait for all.
 
     Args:
-        function: Called with the rank, 0 or 1, and `folder`.
+        function: Called with the rank, from 0 to ``num - 1``, and `folder`.
         folder: A folder for results.
+        num: The number of processes.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     mp.start_processes(  # type: ignore[attr-defined,no-untyped-call]
-        _process, (function, folder, port), nprocs=NUM_DEVICES, start_method="fork"
+        _process, (function, folder, port, num), nprocs=num, start_method="fork"
     )
 
 
-def _process(rank: int, function: Callable[[int, Path], Any], folder: Path, port: int) -> None:
+def _process(rank: int, function: Callable[[int, Path], Any], folder: Path, port: int, num: int) -> None:
     torch.set_num_threads(1)
     os.environ |= {
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
         "LOCAL_RANK": str(rank),
         "NODE_RANK": "0",
-        "WORLD_SIZE": str(NUM_DEVICES),
+        "WORLD_SIZE": str(num),
     }
     function(rank, folder)
     if torch.distributed.is_initialized():

@@ -41,7 +41,7 @@ def expect_two_processes_equal_one(folder: Path, overrides: Sequence[str]) -> No
     """
     overrides = [*_SMALL, *overrides]
     fit(overrides=[*overrides, f"folder={folder / 'one'}"])
-    _train(folder, [*overrides, "trainer.devices=2", f"folder={folder / 'two'}"])
+    train_on_two_processes(folder, [*overrides, "trainer.devices=2", f"folder={folder / 'two'}"])
     config = read_mapping(folder / "two" / "config.yaml")
     expect(config["trainer"]["devices"] == 2, "expected the second run to have two processes, it had one")
     weights, weights_of_two = (_weights(folder / name) for name in ("one", "two"))
@@ -62,10 +62,17 @@ def expect_two_processes_equal_one(folder: Path, overrides: Sequence[str]) -> No
         expect(near, f"'{name}' is {value_of_one:.6g} with one process and {value_of_two:.6g} with two")
 
 
-def _train(folder: Path, overrides: Sequence[str]) -> None:
+def train_on_two_processes(folder: Path, overrides: Sequence[str]) -> None:
     """Run ``aeframe-train`` in two forked processes, with the variables that torchrun sets.
 
     They need not import everything again, which takes longer than the run.
+
+    Args:
+        folder: The working folder, also for their output.
+        overrides: The config of the run.
+
+    Raises:
+        CheckFailedError: The run fails, or warns.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

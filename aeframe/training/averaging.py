@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
 from aeframe.errors import AeframeError
-from aeframe.training.sharding import ShardedParameters, gathered, local, sharded_state
+from aeframe.training.sharding import ShardedParameters, as_written, local, sharded_state
 
 
 class WeightAverage(WeightAveraging):
@@ -64,9 +64,9 @@ class WeightAverage(WeightAveraging):
             average.sharding.begin(pl_module.device_mesh["data_parallel"])
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Store the average as ``state_dict`` and the weights as ``current_model_state``, both gathered."""
+        """Store the average as ``state_dict`` and the weights as ``current_model_state``."""
         super().on_save_checkpoint(trainer, pl_module, checkpoint)
-        checkpoint["state_dict"] = gathered(checkpoint["state_dict"])
+        checkpoint["state_dict"] = as_written(checkpoint["state_dict"], trainer.strategy)
 
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Restore the average and the weights."""

@@ -8,7 +8,7 @@ import os
 import pickle  # noqa: TID251 -- only the name of its error is used
 import shutil
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,10 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from torch import Tensor
 
 from aeframe.errors import AeframeError
-from aeframe.training.checkpoint_files import LAST, PREVIOUS
+from aeframe.training.checkpoint_files import LAST, PREVIOUS, SHARDS
+from aeframe.training.checkpoint_hash import DamagedCheckpointError, sha256_of, sync_folder
 from aeframe.training.checkpoint_structure import structure_fault
+from aeframe.training.shard_reader import read_shards, remove_unused_shards, verify_shards
 
 _READ_ERRORS = (
     ArithmeticError,
@@ -38,15 +40,12 @@ _TRAILER_SIZE = len(_MARK) + 64
 """Bytes after torch's archive: the mark, and the SHA-256 of the archive in hexadecimal."""
 
 
-class DamagedCheckpointError(AeframeError):
-    """A checkpoint is truncated, or its bytes have changed."""
-
-
 class DurableCheckpointIO(TorchCheckpointIO):
     """Write each checkpoint to a temporary file with its SHA-256 at the end, flush it to the disk, and rename it.
 
     An interrupted write, a full disk or a power cut leaves the previous checkpoint. The file is torch's own format:
-    `torch.load` reads it and ignores the 79 bytes after the archive.
+    `torch.load` reads it and ignores the 79 bytes after the archive. Shards that no checkpoint of the folder needs any
+    more are removed.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
@@ -80,10 +79,29 @@ class DurableCheckpointIO(TorchCheckpointIO):
                 f"disk space or restore the permissions of the folder, then resume={path.parent.parent}"
             ) from error
 
-    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
-        """Verify the hash of a checkpoint, and read it."""
+    def load_checkpoint(
+        self,
+        path: Any,
+        map_location: Any = None,
+        weights_only: bool | None = None,
+        allocate: Callable[[Tensor], Tensor] | None = None,
+    ) -> dict[str, Any]:
+        """Verify the hash of a checkpoint, and read it.
+
+        Args:
+            path: The file.
+            map_location: See `torch.load`; not used for sharded tensors.
+            weights_only: Ignored: only tensors and plain values are read.
+            allocate: See `read_shards`; by default sharded tensors are read as whole ones, on the CPU.
+        """
         verify(Path(path))
-        return torch.load(path, map_location=map_location or "cpu", weights_only=True)
+        checkpoint = torch.load(path, map_location=map_location or "cpu", weights_only=True)
+        return read_shards(checkpoint, Path(path), allocate or _on_device("cpu"))
+
+    def remove_checkpoint(self, path: Any) -> None:
+        """Remove a checkpoint, and its shards if no other one of the folder has them."""
+        super().remove_checkpoint(path)
+        remove_unused_shards(Path(path).parent)
 
 
 class _HashingFile:
@@ -117,7 +135,8 @@ def publish(partial: Path, path: Path) -> None:
     if path.name == LAST and path.exists():
         os.replace(path, path.with_name(PREVIOUS))
     os.replace(partial, path)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
+    remove_unused_shards(path.parent)
 
 
 def publish_copy(source: Path, path: Path) -> None:
@@ -144,17 +163,12 @@ def verify(path: Path) -> None:
         DamagedCheckpointError: The hash differs or is missing.
     """
     try:
-        size = path.stat().st_size
-        digest = hashlib.sha256()
         with path.open("rb") as file:
-            num_left = size - _TRAILER_SIZE
-            while num_left > 0 and (chunk := file.read(min(num_left, 1 << 20))):
-                digest.update(chunk)
-                num_left -= len(chunk)
+            digest = sha256_of(file, path.stat().st_size - _TRAILER_SIZE)
             trailer = file.read()
     except OSError as error:
         raise DamagedCheckpointError(f"checkpoint '{path}' cannot be read: {error.strerror or error}") from error
-    if trailer != _MARK + digest.hexdigest().encode():
+    if trailer != _MARK + digest.encode():
         reason = "its bytes changed after it was written" if trailer.startswith(_MARK) else "it was cut off"
         raise DamagedCheckpointError(
             f"checkpoint '{path}' is damaged: {reason}, or another program wrote it; resume from another copy of the "
@@ -162,11 +176,19 @@ def verify(path: Path) -> None:
         )
 
 
-def read_checkpoint(path: Path, device: torch.device | None = None) -> dict[str, Any]:
+def read_checkpoint(
+    path: Path, device: torch.device | None = None, *, entries: Collection[str] | None = None
+) -> dict[str, Any]:
     """Read a checkpoint of an `AutoencoderModule`, which has tensors and plain values only.
 
+    Args:
+        path: The file.
+        device: The device of the tensors; the CPU by default.
+        entries: The entries whose sharded tensors are read, such as ``("state_dict",)``; others are on the meta device,
+            and with ``()`` the shards are only verified. None for all.
+
     Raises:
-        DamagedCheckpointError: The file is truncated, or its bytes have changed.
+        DamagedCheckpointError: The file or one of its shards is truncated, changed or missing.
         AeframeError: The checkpoint is of another module.
     """
     verify(path)
@@ -186,7 +208,34 @@ def read_checkpoint(path: Path, device: torch.device | None = None) -> dict[str,
             f"checkpoint '{path}' is damaged: {fault}, which training does not write; resume from another copy of the "
             "run"
         )
-    return checkpoint
+    if entries is not None and not entries:
+        verify_shards(checkpoint, path)
+        return checkpoint
+    return read_shards(checkpoint, path, _on_device(device or "cpu"), entries)
+
+
+def training_state(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `AutoencoderModule` adds to a checkpoint.
+
+    Raises:
+        AeframeError: A checkpoint of another module, or a sharded one that a Trainer read without its shards.
+    """
+    if "aeframe" not in checkpoint:
+        raise AeframeError(
+            "this checkpoint is of another module: it holds no training progress of aeframe; resume from the folder "
+            "of a run"
+        )
+    if SHARDS in checkpoint:
+        raise AeframeError(
+            "this checkpoint is sharded, and the Trainer has not read its shards; pass "
+            "plugins=[aeframe.training.checkpoint.DurableCheckpointIO()] to the Trainer"
+        )
+    state: dict[str, Any] = checkpoint["aeframe"]
+    return state
+
+
+def _on_device(device: torch.device | str) -> Callable[[Tensor], Tensor]:
+    return lambda value: torch.empty_like(value, device=device)
 
 
 def check_fits(model_state: Mapping[str, Tensor], checkpoint_state: Mapping[str, Tensor]) -> None:
@@ -210,13 +259,3 @@ def check_fits(model_state: Mapping[str, Tensor], checkpoint_state: Mapping[str,
 
 def _shape(state: Mapping[str, Tensor], name: str) -> str:
     return str(tuple(state[name].shape)) if name in state else "missing"
-
-
-def _sync_folder(folder: Path) -> None:
-    """Flush a rename to the disk, if the operating system supports it."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -23,7 +23,7 @@ from aeframe.evaluation.metrics.term_means import TermMeans
 from aeframe.evaluation.step import evaluate_batch
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.noise import TRAINING, seed_noise
-from aeframe.training.checkpoint import check_fits
+from aeframe.training.checkpoint import check_fits, training_state
 from aeframe.training.forward_pass import ForwardPass
 from aeframe.training.freezing import freeze as freeze_parts
 from aeframe.training.gradient_norms import gradient_norms
@@ -445,7 +445,7 @@ class AutoencoderModule(L.LightningModule):
             "batches_per_epoch": self.batches_per_epoch,
             "seed": self.seed,
             "validated_at": self._validated_at,
-            "groups": synchronized_states(self.groups),
+            "groups": synchronized_states(self.groups, self.trainer.strategy),
             "buffered": self.metric_buffer.state_dict(),
             "term_gradient_norms": dict(self._term_gradient_norms),
         }
@@ -454,14 +454,9 @@ class AutoencoderModule(L.LightningModule):
         """Restore the progress, and set Lightning's loop counters to it.
 
         Raises:
-            AeframeError: A checkpoint of another module or of another model.
+            AeframeError: A checkpoint of another module or of another model, or a sharded one without its shards.
         """
-        stored = checkpoint.get("aeframe")
-        if stored is None:
-            raise AeframeError(
-                "this checkpoint is of another module: it holds no training progress of aeframe; resume from the "
-                "folder of a run"
-            )
+        stored = training_state(checkpoint)
         check_fits(self.state_dict(), checkpoint["state_dict"])
         self.restore_progress(stored["progress"])
         if self._trainer is None or self.trainer.state.fn != TrainerFn.FITTING:

@@ -21,7 +21,7 @@ from aeframe.model.part_names import part_of, selected_parts
 from aeframe.parts.critics.base import Critic
 from aeframe.parts.schedules import Schedule
 from aeframe.training.learning_rate import ScheduledLR
-from aeframe.training.sharding import gathered, local, sharded_like, whole
+from aeframe.training.sharding import as_written, is_sharded, local, sharded_like, whole
 from aeframe.types import ForwardOutput, LossTerms, TrainingProgress
 
 if TYPE_CHECKING:
@@ -165,7 +165,9 @@ class OptimizerGroup:
         self.gradient_norm = None if norm is None else norm.to(self.parameters[0].device)
         for row, parameter in enumerate(self.parameters):
             gradient = state["gradients"].get(str(row))
-            parameter.grad = None if gradient is None else sharded_like(gradient.to(local(parameter)), parameter)
+            if gradient is not None and not is_sharded(gradient):
+                gradient = sharded_like(gradient.to(local(parameter)), parameter)
+            parameter.grad = gradient
 
 
 def make_optimizer_groups(
@@ -291,18 +293,21 @@ def readings_of(groups: Sequence[OptimizerGroup]) -> dict[str, float]:
     return readings
 
 
-def synchronized_states(groups: list[OptimizerGroup]) -> dict[str, dict[str, Any]]:
-    """Return the state of every group by name, with gradients averaged over devices; every process must call this."""
+def synchronized_states(groups: list[OptimizerGroup], strategy: object) -> dict[str, dict[str, Any]]:
+    """Return the state of every group by name, with gradients averaged over devices; every process must call this.
+
+    Args:
+        groups: The optimizer groups.
+        strategy: The strategy of the Trainer, on which it depends whether sharded gradients are gathered.
+    """
     states = {group.name: group.state_dict() for group in groups}
     for state in states.values():
-        state["gradients"] = {row: _averaged(gradient) for row, gradient in state["gradients"].items()}
+        # A sharded gradient is averaged already.
+        state["gradients"] = {
+            row: as_written(gradient, strategy) if is_sharded(gradient) else mean_over_devices(gradient)
+            for row, gradient in state["gradients"].items()
+        }
     return states
-
-
-def _averaged(gradient: Tensor) -> Tensor:
-    """Return a gradient averaged over devices; a sharded one is so already, and is gathered."""
-    whole_gradient: Tensor = gathered(gradient)
-    return mean_over_devices(gradient) if whole_gradient is gradient else whole_gradient
 
 
 def planned_batches(

@@ -8,7 +8,7 @@ Zhao et al. 2023, "PyTorch FSDP", arXiv 2304.11277; Rajbhandari et al. 2020, "Ze
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, cast
 
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.distributed.tensor import empty as empty_dtensor
 
 from aeframe.errors import AeframeError
 
@@ -155,8 +156,36 @@ def gathered(value: Any) -> Any:
     return value
 
 
+def empty_like(value: Tensor, references: Iterable[Tensor]) -> Tensor:
+    """Return a tensor without values, sharded as the first sharded one of `references`; on the CPU if none is.
+
+    Args:
+        value: A tensor with the shape and type, on any device.
+        references: Tensors such as the parameters of a module.
+    """
+    reference = next((each for each in references if isinstance(each, DTensor)), None)
+    if reference is None:
+        return torch.empty_like(value, device="cpu")
+    mesh, placements = reference.device_mesh, reference.placements
+    empty: Tensor = empty_dtensor(value.shape, dtype=value.dtype, device_mesh=mesh, placements=placements)
+    return empty
+
+
+def as_written(value: Any, strategy: object) -> Any:
+    """Return tensors as a strategy writes them to checkpoints: sharded if it writes shards, else gathered.
+
+    A collective operation if a tensor is gathered. See `aeframe.training.strategies.FSDP2Strategy`.
+    """
+    return value if getattr(strategy, "writes_shards", False) else gathered(value)
+
+
 def sharded_like(value: Tensor, reference: Tensor) -> Tensor:
-    """Return a tensor that every device holds, sharded as `reference` if that is sharded; no communication."""
+    """Return a tensor that every device holds, sharded as `reference` if that is sharded; no communication.
+
+    A tensor that is sharded already is returned as it is, or gathered if `reference` is not sharded.
+    """
+    if isinstance(value, DTensor) and not isinstance(reference, DTensor):
+        return whole(value)
     if isinstance(reference, DTensor) and not isinstance(value, DTensor) and value.shape == reference.shape:
         on_device = value.to(reference.to_local().device)
         return distribute_tensor(on_device, reference.device_mesh, reference.placements, src_data_rank=None)
@@ -173,6 +202,11 @@ def is_sharded(value: Tensor) -> bool:
     return isinstance(value, DTensor)
 
 
+def has_shares(value: Tensor) -> bool:
+    """Return whether a tensor is sharded, so that each device holds a part of its elements and no sum or copy."""
+    return isinstance(value, DTensor) and all(placement.is_shard() for placement in value.placements)
+
+
 def local(value: Tensor) -> Tensor:
     """Return this device's share of a sharded tensor; any other tensor as it is."""
     return value.to_local() if isinstance(value, DTensor) else value
@@ -183,14 +217,8 @@ def whole(value: Tensor) -> Tensor:
     return value.full_tensor() if isinstance(value, DTensor) else value
 
 
-def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Return the state of an optimizer as on one device; a collective operation if it is sharded."""
-    state: dict[str, Any] = gathered(optimizer.state_dict())
-    return state
-
-
 def load_optimizer_state(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
-    """Restore the state of an optimizer from that of one device, sharded as its parameters are."""
+    """Restore the state of an optimizer, in which tensors are whole, or sharded as its parameters are."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     numbers = [number for group in state["param_groups"] for number in group["params"]]
     by_number = dict(zip(numbers, parameters, strict=True))

@@ -2,44 +2,58 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
+from torch import Tensor
 from torch.optim import Optimizer
 
 from aeframe.errors import AeframeError
 from aeframe.model.autoencoder import Autoencoder
+from aeframe.training.checkpoint import DurableCheckpointIO
 from aeframe.training.launchers import num_devices
+from aeframe.training.shard_reader import read_shards, remove_unused_shards
+from aeframe.training.shard_writer import has_sharded_tensors, new_shard_folder, write_shards
 from aeframe.training.sharding import (
     ShardedParameters,
+    as_written,
     check_shardable,
-    gathered,
+    empty_like,
     load_optimizer_state,
-    optimizer_state,
     sharded_state,
 )
 
 
 class FSDP2Strategy(ModelParallelStrategy):
-    """Shard weights, gradients and optimizer states over all devices (FSDP2), and write ordinary checkpoints.
+    """Shard weights, gradients and optimizer states over all devices (FSDP2), and write sharded checkpoints.
 
-    `AutoencoderModule` shards itself in the hook ``configure_model``, over ``device_mesh["data_parallel"]``.
-    Checkpoints are those of one device: one file, written by the first process, which runs with any strategy and number
-    of devices can resume.
+    `AutoencoderModule` shards itself in the hook ``configure_model``, over ``device_mesh["data_parallel"]``. A
+    checkpoint is one file by the first process, and a file of each process with its share of the sharded tensors (see
+    `aeframe.training.shard_writer`). Runs with any strategy and number of devices can resume it.
 
     Args:
         num_devices: The number of devices of the run, on all machines.
         timeout: The time after which a device that waits for another one raises an error.
+        gather_checkpoints: Write a checkpoint as one file, for which the first process gathers all tensors.
     """
 
-    def __init__(self, num_devices: int, timeout: timedelta) -> None:
+    def __init__(self, num_devices: int, timeout: timedelta, *, gather_checkpoints: bool = False) -> None:
         super().__init__(
             data_parallel_size=num_devices, tensor_parallel_size=1, save_distributed_checkpoint=False, timeout=timeout
         )
+        self.writes_shards = not gather_checkpoints
+
+    def setup_environment(self) -> None:
+        """Write checkpoints atomically, unless the Trainer has another way to write them."""
+        if type(self.checkpoint_io) is TorchCheckpointIO:
+            self.checkpoint_io = DurableCheckpointIO()
+        super().setup_environment()
 
     @property
     def lightning_restore_optimizer(self) -> bool:
@@ -47,32 +61,62 @@ class FSDP2Strategy(ModelParallelStrategy):
         return True
 
     def lightning_module_state_dict(self) -> dict[str, Any]:
-        """Return the gathered tensors of the module; every process must call this."""
+        """Return the tensors of the module; every process must call this."""
         module = self.lightning_module
         assert module is not None
         if isinstance(sharding := getattr(module, "sharding", None), ShardedParameters):
             # Tensors that were gathered for an evaluation may be older than the sharded ones.
             sharding.release()
-        state: dict[str, Any] = gathered(module.state_dict())
+        state: dict[str, Any] = as_written(module.state_dict(), self)
         return state
 
     def optimizer_state(self, optimizer: Optimizer) -> dict[str, Any]:
-        """Return the gathered state of an optimizer, as on one device; every process must call this."""
-        return optimizer_state(optimizer.optimizer if isinstance(optimizer, LightningOptimizer) else optimizer)
+        """Return the state of an optimizer, with the names of one device; every process must call this."""
+        inner = optimizer.optimizer if isinstance(optimizer, LightningOptimizer) else optimizer
+        state: dict[str, Any] = as_written(inner.state_dict(), self)
+        return state
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], filepath: str | Path, storage_options: Any | None = None
+    ) -> None:
+        """Write the shards of a checkpoint, and then its file; every process must call this."""
+        path = Path(filepath)
+        folder = None
+        if has_sharded_tensors(checkpoint):
+            if self.is_global_zero and isinstance(self.checkpoint_io, DurableCheckpointIO):
+                # Those of a write that was interrupted may fill the disk.
+                remove_unused_shards(path.parent)
+            folder = Path(self.broadcast(str(new_shard_folder(path))))
+            checkpoint = write_shards(checkpoint, folder, path)
+        try:
+            super(ModelParallelStrategy, self).save_checkpoint(checkpoint, path, storage_options)
+        except BaseException:
+            if folder is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
 
     def load_checkpoint(self, checkpoint_path: str | Path, weights_only: bool | None = None) -> dict[str, Any]:
-        """Read a checkpoint file; every process reads the whole file."""
+        """Read a checkpoint: every process reads the file, and its share of the sharded tensors."""
         # Lightning's class would read the weights into the module here, and rename the parameters of the optimizers.
-        return super(ModelParallelStrategy, self).load_checkpoint(checkpoint_path, weights_only)
+        if isinstance(self.checkpoint_io, DurableCheckpointIO):
+            return self.checkpoint_io.load_checkpoint(checkpoint_path, allocate=self._allocate)
+        checkpoint = super(ModelParallelStrategy, self).load_checkpoint(checkpoint_path, weights_only)
+        return read_shards(checkpoint, Path(checkpoint_path), self._allocate)
+
+    def _allocate(self, value: Tensor) -> Tensor:
+        """Return a tensor without values, sharded as the parameters of the module if those are."""
+        module = self.lightning_module
+        assert module is not None
+        return empty_like(value, module.parameters())
 
     def load_model_state_dict(self, checkpoint: Mapping[str, Any], strict: bool = True) -> None:
-        """Shard the weights of a checkpoint, and load them."""
+        """Load the weights of a checkpoint; those that are not sharded yet are."""
         module = self.lightning_module
         assert module is not None
         module.load_state_dict(sharded_state(checkpoint["state_dict"], module.state_dict()), strict=strict)
 
     def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
-        """Shard the states of the optimizers of a checkpoint, and load them."""
+        """Load the states of the optimizers of a checkpoint; those that are not sharded yet are."""
         for optimizer, state in zip(self.optimizers, checkpoint["optimizer_states"], strict=True):
             load_optimizer_state(optimizer, state)
 

@@ -82,7 +82,7 @@ def test_the_average_follows_its_recurrence(decay: float) -> None:
 def test_a_restored_average_continues_its_recurrence() -> None:
     module = OneWeight()
     first = torch.optim.SGD(module.parameters(), lr=1.0)
-    trainer: Any = SimpleNamespace(optimizers=[first], global_step=0)
+    trainer: Any = SimpleNamespace(optimizers=[first], global_step=0, strategy=None)
     states: dict[str, Any] = {}
     for values in (VALUES[:4], VALUES[4:]):
         callback = WeightAverage(0.999)

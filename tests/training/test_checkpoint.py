@@ -14,7 +14,6 @@ import torch
 from aeframe.errors import AeframeError
 from aeframe.training import checkpoint as checkpoint_module
 from aeframe.training.checkpoint import (
-    DamagedCheckpointError,
     DurableCheckpointIO,
     check_fits,
     partial_of,
@@ -23,6 +22,7 @@ from aeframe.training.checkpoint import (
     verify,
 )
 from aeframe.training.checkpoint_files import PREVIOUS
+from aeframe.training.checkpoint_hash import DamagedCheckpointError
 
 CONTENT: dict[str, Any] = {
     "aeframe": {"progress": {"batch": 7}},

@@ -316,7 +316,7 @@ def test_the_state_holds_summed_gradients_and_counters() -> None:
         group.next_sum(TrainingProgress(batch=batch, batch_in_epoch=batch + 1), 4)
         (weight.sum() / 3).backward()
     stored = io.BytesIO()
-    torch.save(synchronized_states([group]), stored)
+    torch.save(synchronized_states([group], None), stored)
     stored.seek(0)
     other_weight, other = weight_group(accumulate=4, clip=1.0)
     other.load_state_dict(torch.load(stored, weights_only=True)["w"])

@@ -16,6 +16,7 @@ from torch import nn
 from aeframe.errors import AeframeError, ReportedError
 from aeframe.testing.strategies import in_two_processes, largest_difference, train_one_batch
 from aeframe.training.averaging import WeightAverage
+from aeframe.training.checkpoint import read_checkpoint
 from aeframe.training.metric_buffer import MetricBuffer, NonFiniteLossError
 from aeframe.training.module import AutoencoderModule
 from aeframe.training.processes import joined_processes
@@ -152,7 +153,7 @@ def test_a_sharded_fit_resumes_on_one_device_and_one_of_a_single_device_is_shard
 
 
 def test_a_sharded_checkpoint_is_that_of_one_device(results: Any) -> None:
-    one, two = (torch.load(results.folder / name / "epoch0.ckpt", weights_only=True) for name in ("one", "two"))
+    one, two = (read_checkpoint(results.folder / name / "epoch0.ckpt") for name in ("one", "two"))
     assert one.keys() == two.keys()
     for key in ("state_dict", "current_model_state"):
         assert largest_difference(one[key], two[key]) <= TOLERANCE

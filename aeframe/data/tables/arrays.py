@@ -5,7 +5,7 @@ In all functions, `choice` names the array (in NPZ) and the label to read.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,20 @@ def write(
         write_npz(path, "x", parts, num)
     else:
         write_npz(path, "x", parts, num, after={id_column if id_column not in ("", "x") else "name": np.array(names)})
+
+
+def write_replaced(
+    original: Path, path: Path, choice: Choice, replaced: Callable[[NDArray[Any]], NDArray[Any]]
+) -> None:
+    """Write a copy of a file whose array that `choice` names is what `replaced` returns of it."""
+    file = ArrayFile(original)
+    key = _key(file, choice.key)
+    values = replaced(file.load(key))
+    if not file.is_npz:
+        np.save(path, values, allow_pickle=False)
+        return
+    others = {name: file.load(name) for name in file.names}
+    np.savez_compressed(path, allow_pickle=False, **{**others, key: values})
 
 
 def _key(file: ArrayFile, key: str | None) -> str:

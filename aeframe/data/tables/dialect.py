@@ -101,9 +101,23 @@ def rows_of_cells(path: Path, dialect: Dialect) -> Generator[tuple[int, list[str
     Raises:
         AeframeError: The file is damaged, or a quotation mark is not closed.
     """
+    with closing(rows_of_text(path, dialect)) as rows:
+        for line, cells, _ in rows:
+            if cells:
+                yield line, cells
+
+
+def rows_of_text(path: Path, dialect: Dialect) -> Generator[tuple[int, list[str], list[str]], None, None]:
+    """Yield for each row the number of its (last) line, its cells, and its lines as they are in the file.
+
+    Empty lines, and lines before the table, have no cells.
+
+    Raises:
+        AeframeError: As `rows_of_cells`.
+    """
     with closing(_lines(path, dialect.scan)) as lines:
-        for _ in range(dialect.num_skipped):
-            next(lines)
+        for number in range(dialect.num_skipped):
+            yield number + 1, [], [next(lines)]
         record = _Record(lines)
         reader = _reader(record, dialect.delimiter)
         while True:
@@ -122,8 +136,7 @@ def rows_of_cells(path: Path, dialect: Dialect) -> Generator[tuple[int, list[str
                     f"'{path.name}', line {start + dialect.num_skipped + 1} has a quotation mark that is not closed; "
                     "close or remove it"
                 )
-            if row:
-                yield reader.line_num + dialect.num_skipped, row
+            yield reader.line_num + dialect.num_skipped, row, record.text
 
 
 def delimiter_hint(first: str, delimiter: str) -> str:

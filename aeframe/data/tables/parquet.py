@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -118,6 +118,85 @@ def write(
 ) -> None:
     """Write rows ``(N, D)``; without names, columns are named by their index. `names` are the index of pandas."""
     write_tables(path, _tables(row_groups(parts), columns, names, id_column))
+
+
+def write_replaced(
+    original: Path, path: Path, choice: Choice, replaced: Sequence[tuple[NDArray[np.int64], NDArray[Any]]]
+) -> None:
+    """Write a copy of a file with other values in some rows of the columns of x; the metadata stay.
+
+    Args:
+        original: The file.
+        path: The new file, of the same format.
+        choice: What was read from the original.
+        replaced: For each column of x the rows, and their values. Columns of integers become floating-point numbers.
+    """
+    numbers = _opened(original, choice).x
+    write_tables(path, [with_cells(read_table(original), dict(zip(numbers, replaced, strict=True)))])
+
+
+def read_table(path: Path) -> Any:
+    """Return all of a Parquet or Feather file as a table of pyarrow."""
+    import_pyarrow(path)
+    if path.suffix.lower() == ".feather":
+        from pyarrow import feather
+
+        return feather.read_table(path)
+    import pyarrow.parquet as pq
+
+    return pq.read_table(path)
+
+
+def with_cells(table: Any, cells: Mapping[int, tuple[NDArray[np.int64], Any]]) -> Any:
+    """Return a table of pyarrow with other values in some rows of columns, by the numbers of these.
+
+    The type of a column stays, except that integers become float64 where a value is no integer.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    for number, (rows, values) in cells.items():
+        if not len(rows):
+            continue
+        column, field = table.column(number), table.schema.field(number)
+        new = pa.array(values)
+        new = new.dictionary_decode() if pa.types.is_dictionary(new.type) else new
+        is_fraction = pa.types.is_floating(new.type) and not pc.all(pc.equal(pc.round(new), new)).as_py()
+        kind = pa.float64() if pa.types.is_integer(column.type) and is_fraction else column.type
+        plain = kind.value_type if pa.types.is_dictionary(kind) else kind
+        gaps = np.zeros(len(column), np.bool_)
+        gaps[rows] = True
+        filled = pc.replace_with_mask(column.cast(plain).combine_chunks(), pa.array(gaps), new.cast(plain))
+        if pa.types.is_dictionary(kind):
+            filled = _with_dictionary(filled, column)
+        table = table.set_column(number, field.with_type(kind), filled)
+        if kind != column.type:
+            table = table.replace_schema_metadata(_with_floats(table.schema.metadata, field.name))
+    return table
+
+
+def _with_dictionary(values: Any, like: Any) -> Any:
+    """Return values as a dictionary array with the entries, in their order, and the type of another column."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    entries = like.unify_dictionaries().combine_chunks().dictionary
+    new = pc.unique(values.filter(pc.invert(pc.is_in(values, value_set=entries)))).drop_null()
+    entries = pa.concat_arrays([entries, new])
+    indices = pc.index_in(values, value_set=entries).cast(like.type.index_type)
+    return pa.DictionaryArray.from_arrays(indices, entries, ordered=like.type.ordered)
+
+
+def _with_floats(metadata: Mapping[bytes, bytes] | None, column: str) -> Mapping[bytes, bytes] | None:
+    """Return the metadata of a file in which pandas reads a column as floating-point numbers."""
+    if not metadata or b"pandas" not in metadata:
+        return metadata
+    described = json.loads(metadata[b"pandas"])
+    for entry in described["columns"]:
+        if entry["field_name"] == column:
+            is_nullable = str(entry["numpy_type"])[:1] in "IU"
+            entry.update(pandas_type="float64", numpy_type="Float64" if is_nullable else "float64")
+    return {**metadata, b"pandas": json.dumps(described).encode()}
 
 
 def write_tables(path: Path, tables: Iterable[Any]) -> None:

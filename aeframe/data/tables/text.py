@@ -87,6 +87,12 @@ def write(
             start += len(rows)
 
 
+def columns_of_x(path: Path, choice: Choice) -> tuple[list[int], bool]:
+    """Return the numbers of the columns of x among all columns, and whether the file has a header."""
+    wanted, _, first = _wanted(path, choice)
+    return list(wanted.x), first.names is not None
+
+
 def options_like(path: Path, columns: Sequence[str] | None, trained: TextOptions) -> TextOptions:
     """Return how a new file is written, of which `columns` are the names of training, written as `trained` states.
 

@@ -80,10 +80,22 @@ class AggregatePosterior(SubsetMetric):
         with noise_of(means.device, 0, EVALUATION):
             z = means + scales * torch.randn_like(means)
         log_posterior = Normal(means, scales).log_prob(z).sum(1)
-        log_sums = torch.stack([torch.logsumexp(Normal(means, scales).log_prob(row).sum(1), 0) for row in z])
-        log_aggregate = log_sums - math.log(len(means))
+        log_aggregate = _log_mixture(z, means, scales).to(z.dtype)
         log_prior = model.prior.log_prob(z.unflatten(1, model.latent.shape))
         return values | {
             "mutual_information": (log_posterior - log_aggregate).mean().double(),
             "marginal_kl": (log_aggregate - log_prior).mean().double(),
         }
+
+
+def _log_mixture(z: Tensor, means: Tensor, scales: Tensor) -> Tensor:
+    """Return the log density ``(M,)`` of z ``(M, D)`` under the mean of N normals, ``(N, D)`` each.
+
+    Squared distances to all normals are products of matrices. They are sums of large numbers that nearly cancel. They
+    are therefore computed in float64, and relative to the center of the means.
+    """
+    center = means.double().mean(0)
+    z, means, precisions = z.double() - center, means.double() - center, scales.double().square().reciprocal()
+    distances = z.square() @ precisions.T - 2.0 * z @ (means * precisions).T + (means.square() * precisions).sum(1)
+    log_densities = -0.5 * (distances - precisions.log().sum(1) + math.log(2 * math.pi) * z.shape[1])
+    return torch.logsumexp(log_densities, 1) - math.log(len(means))

@@ -78,8 +78,9 @@ class Mixed(Loss):
     def elements(self, output: Tensor, x: Tensor) -> Tensor:
         packed = output.squeeze(-2)
         x = x.to(packed.dtype)
-        standardised = (x[:, self.packing.real] - self._means(packed)) / self.scales()
-        real = 0.5 * (standardised.square() + math.log(2 * math.pi)) + self.scales().log()
+        scales = self.scales()
+        standardised = (x.index_select(-1, self.packing.real) - self._means(packed)) / scales
+        real = 0.5 * (standardised.square() + math.log(2 * math.pi)) + scales.log()
         # `unpacked` copies the values: classes and real numbers have their own places.
         return self.packing.unpacked(real, self.packing.cross_entropy(packed, x))
 
@@ -97,5 +98,5 @@ class Mixed(Loss):
         return self.packing.unpacked(means + self.scales() * torch.randn_like(means), classes)
 
     def _means(self, packed: Tensor) -> Tensor:
-        means: Tensor = self.activation(packed[..., self.packing.real_position])
+        means: Tensor = self.activation(packed.index_select(-1, self.packing.real_position))
         return means

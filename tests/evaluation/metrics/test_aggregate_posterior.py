@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.distributions import Normal
 
-from aeframe.evaluation.metrics.aggregate_posterior import AggregatePosterior
+from aeframe.evaluation.metrics.aggregate_posterior import AggregatePosterior, _log_mixture
 from aeframe.evaluation.report.advice import advice
 from aeframe.noise import random_rows
 from aeframe.types import Batch, ForwardOutput, Latent
@@ -109,3 +109,15 @@ def test_advice_for_an_unused_latent() -> None:
     assert few.startswith("only 2.0% of the codes are in use; set latent.revive higher")
     (dead,) = advice({**well, "dead": 0.75}, 1000)
     assert dead.startswith("75% of the features are never active;")
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e4])
+def test_density_of_the_aggregate_posterior_against_torch(offset: float) -> None:
+    # Narrow and wide posteriors; the offset would cancel all digits of squared distances in float32.
+    means, scales = torch.randn(50, 6, dtype=torch.float64) + offset, torch.rand(50, 6, dtype=torch.float64) + 1e-3
+    z = means + scales * torch.randn(50, 6, dtype=torch.float64)
+    components = torch.distributions.Independent(Normal(means, scales), 1)
+    mixture = torch.distributions.MixtureSameFamily(
+        torch.distributions.Categorical(torch.ones(50, dtype=torch.float64)), components
+    )
+    torch.testing.assert_close(_log_mixture(z, means, scales), mixture.log_prob(z), rtol=1e-8, atol=1e-8)

@@ -14,15 +14,21 @@ from torch import Tensor
 
 from aeframe.data import Dataset, Modality, Splits
 from aeframe.data.file_samples import FileSamples, OnError
+from aeframe.data.filled_samples import FilledBatch, FilledSamples
 from aeframe.data.media import Medium
 from aeframe.data.memory import TensorSource
+from aeframe.data.missing_values import count_by_column
+from aeframe.data.new_output import write_new
 from aeframe.data.sample_batches import SampleBatches
 from aeframe.data.sample_comparison import SampleComparison
 from aeframe.data.scored_parts import largest
+from aeframe.data.where import Where
 from aeframe.errors import AeframeError
 from aeframe.types import Batch, DataSpec, Domain, Shape
 from aeframe_tabular.coding import CodingOptions, NumberCodingName
 from aeframe_tabular.column import Column
+from aeframe_tabular.comparisons import compare
+from aeframe_tabular.filling import FilledCells, fill_frame, write_filled
 from aeframe_tabular.reading import RawTable, TableOptions, frame_of, read_frame
 from aeframe_tabular.roles import with_index
 from aeframe_tabular.row_coding import RowCoding
@@ -216,6 +222,63 @@ class TableModality(Modality):
 
         trained, real, new = (self.rows.x.decode(x.cpu().numpy()) for x in (train, held_out, samples))
         return sample_comparison(trained, real, new, self.rows.x.columns, seed=seed)
+
+    # -- missing cells and comparisons ---------------------------------------------------------------------------
+
+    def missing_elements(self, batch: Batch) -> Tensor:
+        """Return the elements of missing cells, see `aeframe_tabular.missing_cells`."""
+        return self.rows.missing_cells.elements(batch)
+
+    def filled(self, batch: Batch, values: Tensor) -> Batch:
+        return self.rows.missing_cells.filled(batch, values)
+
+    def without_missing(self, output: Tensor) -> Tensor:
+        return self.rows.missing_cells.without_missing(output)
+
+    def count_missing(self, missing: Tensor) -> Mapping[str, int]:
+        cells = missing[:, torch.from_numpy(self.rows.x.starts)]
+        return count_by_column(cells, [column.name for column in self.rows.x.columns])
+
+    def write_filled(self, samples: FilledSamples, original: Path, path: Path) -> list[Path]:
+        """Write a copy of a table with its missing cells filled, see `aeframe_tabular.filling.write_filled`."""
+        options = _options_for_another_file(self._options)
+        parts = list(samples)
+        x, missing = (torch.cat([getattr(part, name) for part in parts]) for name in ("x", "missing"))
+        cells, raw = self._filled_cells(x, missing), read_frame(original, options, on_error="skip")
+
+        def write(new: Path) -> list[Path]:
+            write_filled(original, new, raw, options, cells)
+            return [new]
+
+        return write_new(path, write)
+
+    def restore_filled(self, batch: FilledBatch, original: Any) -> pd.DataFrame:
+        """Return a copy of a data frame, or another table in memory as one, with its missing cells filled."""
+        frame = original if isinstance(original, pd.DataFrame) else frame_of(original, origin="x").frame
+        return fill_frame(frame, self._filled_cells(batch.x, batch.missing))
+
+    def _filled_cells(self, x: Tensor, missing: Tensor) -> FilledCells:
+        """Return the cells of filled rows ``(N, D)``; `missing` ``(N, D)`` is True where elements were filled."""
+        # All rows at once, since grouped classes are drawn from a hash of all rows.
+        typed = self.rows.x.decode(x.numpy())
+        restored = restored_frame(typed, self.rows.x.columns)
+        return FilledCells(typed, restored, missing[:, torch.from_numpy(self.rows.x.starts)].numpy())
+
+    @property
+    def condition_columns(self) -> tuple[str, ...]:
+        return self.rows.roles.condition
+
+    def select(self, x: Tensor, where: Sequence[Where]) -> Tensor:
+        """Return which rows fulfil all comparisons of columns of x: classes by name, ordinals by their order."""
+        columns = self.rows.x.columns
+        names = [column.name for column in columns]
+        positions = [each.position(names) for each in where]
+        typed = self.rows.x.decode(x.detach().cpu().numpy())
+        fulfilled = [
+            compare(typed[names[position]], columns[position], each)
+            for position, each in zip(positions, where, strict=True)
+        ]
+        return torch.from_numpy(np.logical_and.reduce(fulfilled))
 
     def locate_errors(self, errors: Tensor, batch: Batch) -> list[str]:
         """Return the three columns with the largest errors, summed over the elements of each."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor
 from aeframe.parts.packed import Packing
 from aeframe_tabular.coding import CodingOptions, TableCoding
 from aeframe_tabular.column import Column
+from aeframe_tabular.missing_cells import MissingCells
 from aeframe_tabular.roles import Roles
 from aeframe_tabular.typed import restored_frame
 
@@ -36,6 +38,11 @@ class RowCoding:
             # One number for each number, and a one-hot vector for each class.
             self._condition = TableCoding(self.condition_columns, CodingOptions(numbers="standard"))
             self._packing = Packing(self._condition.classes)
+
+    @functools.cached_property
+    def missing_cells(self) -> MissingCells:
+        """Which cells of x are missing, and how they are filled."""
+        return MissingCells(self.x)
 
     @property
     def condition_size(self) -> int:

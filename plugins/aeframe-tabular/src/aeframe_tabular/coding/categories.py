@@ -39,6 +39,7 @@ class CategoryCoding(ColumnCoding):
         self._groups = len(column.classes) > options.max_classes
         self._counts: NDArray[np.int64] | None = None
         self._tables = self._identity()
+        self.class_element, self.missing_class = 0, self._kept if self._has_missing else None
         self.elements = (Element(column.name, self._kept + self._has_missing, index),)
 
     @property

@@ -35,6 +35,12 @@ class ColumnCoding(ABC):
     """
 
     elements: tuple[Element, ...]
+    class_element: int | None = None
+    """Which of the elements is the class of a category, or mode, spike and missing of a number; None without one."""
+    missing_class: int | None = None
+    """The number of the class of missing cells; None if the column has none."""
+    spike_class: int | None = None
+    """The number of the class of the spike; None if the column has none."""
 
     def __init__(self, column: Column) -> None:
         self.column = column

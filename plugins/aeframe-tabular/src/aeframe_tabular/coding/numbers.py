@@ -35,12 +35,13 @@ class NumberCoding(ColumnCoding):
     def __init__(self, column: Column, index: int, options: CodingOptions) -> None:
         super().__init__(column)
         self._scale = _scale(options.per_column.get(column.name, options.numbers), options)
-        self._spike_class = self._scale.modes if column.spike is not None else None
+        self.spike_class = self._scale.modes if column.spike is not None else None
         number = self._scale.modes + (column.spike is not None)
-        self._missing_class = number if column.num_missing > 0 else None
+        self.missing_class = number if column.num_missing > 0 else None
         self._classes = number + (column.num_missing > 0)
         self.elements = (Element(column.name, 0, index),)
         if self._classes > 1:
+            self.class_element = 1
             self.elements += (Element(f"{column.name} ({self._class_name()})", self._classes, index),)
 
     def learn(self, values: pd.Series[Any]) -> None:
@@ -68,8 +69,8 @@ class NumberCoding(ColumnCoding):
     def _class_name(self) -> str:
         if self._scale.modes > 1:
             return "mode"
-        names = [] if self._spike_class is None else ["spike"]
-        return " or ".join(names if self._missing_class is None else [*names, "missing"])
+        names = [] if self.spike_class is None else ["spike"]
+        return " or ".join(names if self.missing_class is None else [*names, "missing"])
 
     def _learn_numbers(self, numbers: Floats) -> None:
         """Estimate the scale from finite numbers without the spike."""
@@ -85,11 +86,11 @@ class NumberCoding(ColumnCoding):
         np.logical_not(masked, out=mask[:, 0])
         if self._classes > 1:
             number = np.zeros(len(numbers), dtype=np.int64) if mode is None else mode
-            if self._spike_class is not None:
-                number = np.where(spike, self._spike_class, number)
-            number = np.where(missing, self._missing_class or 0, number)
+            if self.spike_class is not None:
+                number = np.where(spike, self.spike_class, number)
+            number = np.where(missing, self.missing_class or 0, number)
             x[:, 1] = number
-            mask[:, 1] = True if self._missing_class is not None else ~missing
+            mask[:, 1] = True if self.missing_class is not None else ~missing
         return x, mask
 
     def _decode_numbers(self, x: NDArray[np.float32]) -> Floats:
@@ -97,11 +98,11 @@ class NumberCoding(ColumnCoding):
         number = nearest_class(x[:, 1], self._classes) if self._classes > 1 else np.zeros(len(x), dtype=np.int64)
         numbers = self._scale.decode(real, np.clip(number, 0, self._scale.modes - 1))
         numbers = self._within_range(self._rounded(numbers))
-        if self._spike_class is not None:
-            numbers[number == self._spike_class] = self.column.spike
+        if self.spike_class is not None:
+            numbers[number == self.spike_class] = self.column.spike
         numbers[number < 0] = np.nan
-        if self._missing_class is not None:
-            numbers[number == self._missing_class] = np.nan
+        if self.missing_class is not None:
+            numbers[number == self.missing_class] = np.nan
         return numbers
 
     def _rounded(self, numbers: Floats) -> Floats:

@@ -92,6 +92,11 @@ class TableCoding:
         frame = pd.DataFrame(columns, copy=False)
         return frame if index is None else frame.set_axis(index)
 
+    @property
+    def starts(self) -> NDArray[np.int64]:
+        """The index of the first element of each column, ``(C,)``."""
+        return self._starts
+
     def column_sums(self, values: NDArray[Number]) -> NDArray[Number]:
         """Return the sum (N, C) over the elements of each of C columns, such as of the errors (N, D) of elements."""
         return np.add.reduceat(values, self._starts, axis=1)

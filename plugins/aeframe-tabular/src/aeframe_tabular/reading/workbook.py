@@ -22,6 +22,18 @@ _ERRORS = frozenset({"#N/A", "#NULL!", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", 
 
 def read(path: Path, options: TableOptions, on_error: OnError) -> RawTable:
     """Read a sheet of an Excel file; see `aeframe_tabular.reading.read_frame`. Formulas have their stored values."""
+    sheet, rows = _rows(path, options)
+    return _table(path, sheet, rows, options, on_error)
+
+
+def columns_of_sheet(path: Path, options: TableOptions) -> dict[str, int]:
+    """Return the number in the sheet, from 1, of each column by its name."""
+    cells, names, _ = _cells(path, *_rows(path, options), options)
+    return {name: int(number) + 1 for name, number in zip(names, cells.columns, strict=True)}
+
+
+def _rows(path: Path, options: TableOptions) -> tuple[str, list[list[Any]]]:
+    """Return the name of the sheet to read, and the values of all of its rows."""
     try:
         import openpyxl
     except ImportError:
@@ -35,10 +47,9 @@ def read(path: Path, options: TableOptions, on_error: OnError) -> RawTable:
         raise AeframeError(f"'{path}' cannot be read as .xlsx ({error}); save it again") from None
     try:
         name = _sheet_name(path, book.sheetnames, options.sheet)
-        rows = [list(row) for row in book[name].iter_rows(values_only=True)]
+        return name, [list(row) for row in book[name].iter_rows(values_only=True)]
     finally:
         book.close()
-    return _table(path, name, rows, options, on_error)
 
 
 def _sheet_name(path: Path, names: list[str], wanted: str | None) -> str:
@@ -61,7 +72,23 @@ def _sheet_name(path: Path, names: list[str], wanted: str | None) -> str:
 
 
 def _table(path: Path, sheet: str, rows: list[list[Any]], options: TableOptions, on_error: OnError) -> RawTable:
-    """Return the table in a sheet: from its first row with a cell, without rows and columns that are empty."""
+    cells, names, notes = _cells(path, sheet, rows, options)
+    chosen = chosen_columns(f"'{path.name}'", names, options)
+    frame = cells.reset_index(drop=True).iloc[:, chosen].set_axis([names[number] for number in chosen], axis=1)
+    plain, more = plain_frame(frame, f"'{path.name}'", options.missing, parse=True)
+    lines = [int(number) + 1 for number in cells.index]
+    return checked(RawTable(plain, path.name, [*notes, *more], number_of=lines.__getitem__, options=options), on_error)
+
+
+def _cells(
+    path: Path, sheet: str, rows: list[list[Any]], options: TableOptions
+) -> tuple[pd.DataFrame, list[str], list[str]]:
+    """Return the table in a sheet, from its first row with a cell, without rows and columns that are empty.
+
+    Returns:
+        The cells without the header; index and columns are their numbers in the sheet, from 0. The names of the
+        columns. Notes.
+    """
     cells: Any = pd.DataFrame(rows, dtype=object)
     cells = cells.where(~cells.isin([*_ERRORS]), None)
     is_filled = cells.notna().any(axis=1).to_numpy()
@@ -72,13 +99,12 @@ def _table(path: Path, sheet: str, rows: list[list[Any]], options: TableOptions,
     num_filled = cells.notna().sum(axis=1).to_numpy()
     if num_filled.max() > 1 and options.header is not False:
         cells = cells.iloc[int(np.argmax(num_filled > 1)) :]
-    numbers = cells.index.to_numpy() + 1
     notes = []
     has_header = options.header if options.header is not None else _is_header(cells)
     if has_header:
-        first = int(numbers[0])
+        first = int(cells.index[0]) + 1
         names = ["" if value is None else str(value).strip() for value in cells.iloc[0]]
-        cells, numbers = cells.iloc[1:], numbers[1:]
+        cells = cells.iloc[1:]
         if first > 1:
             notes.append(f"'{path.name}': the table begins in row {first} of sheet '{sheet}'")
     else:
@@ -87,11 +113,7 @@ def _table(path: Path, sheet: str, rows: list[list[Any]], options: TableOptions,
             f"'{path.name}' has no header, its columns are named 0 to {len(names) - 1}; set data.header=true if its "
             "first row is one"
         )
-    chosen = chosen_columns(f"'{path.name}'", names, options)
-    frame = cells.reset_index(drop=True).iloc[:, chosen].set_axis([names[number] for number in chosen], axis=1)
-    plain, more = plain_frame(frame, f"'{path.name}'", options.missing, parse=True)
-    lines = numbers.tolist()
-    return checked(RawTable(plain, path.name, [*notes, *more], number_of=lines.__getitem__, options=options), on_error)
+    return cells, names, notes
 
 
 def _is_header(cells: pd.DataFrame) -> bool:

@@ -26,6 +26,7 @@ from aeframe.kinds import SLOTS
 from aeframe.model.assembly import assemble
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.parts.activations import ActivationTraits, traits
+from aeframe.parts.corruptions import Corruption
 from aeframe.parts.losses.base import Loss
 from aeframe.parts.own import OwnDecoder
 from aeframe.registry import registry
@@ -113,14 +114,34 @@ def check_parts(
 
 
 def _check_domains(config: Mapping[str, Any], spec: DataSpec) -> None:
+    def fits(part: Any) -> bool:
+        return spec.domain.kind in getattr(part, "domains", ()) and _takes_shape(part, spec)
+
     for kind in ("loss", "corruption"):
         name = config[kind]["name"]
         domains = domains_of(kind, name)
         if spec.domain.kind not in domains:
             raise AeframeError(
                 f"{kind} '{name}' is for data that are {_or(sorted(domains))}, but these are {spec.domain.summary}; "
-                f"{_suggestion(kind, lambda part: spec.domain.kind in getattr(part, 'domains', ()))}"
+                f"{_suggestion(kind, fits)}"
             )
+
+
+def _takes_shape(part: Any, spec: DataSpec) -> bool:
+    """Return whether a corruption with its default options takes samples of this shape; True for all other parts."""
+    is_corruption = isinstance(part, type) and issubclass(part, Corruption)
+    if not is_corruption:
+        return True
+    available = {"shape": spec.shape, "domain": spec.domain, "spec": spec}
+    injected = signature(part).injected
+    if not available.keys() >= {*injected}:
+        return True
+    try:
+        part(**{name: available[name] for name in injected})
+    except (AeframeError, TypeError):
+        # TypeError: it has a required option.
+        return False
+    return True
 
 
 def _check_unordered(config: Mapping[str, Any], spec: DataSpec) -> None:

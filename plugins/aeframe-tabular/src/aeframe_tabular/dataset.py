@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import pandas as pd
+import pyarrow as pa
 
 from aeframe.data import Dataset
 from aeframe.data.random_split import RandomSplit
@@ -126,6 +127,8 @@ class TableFile(Dataset):
         skipped, options = list(raw.bad.values()), raw.options
         present = {"train": TableRows(self._typed(raw, "raise"))}
         del raw
+        # The pool of pyarrow keeps freed columns, as much memory as the table, which the splits and x then need.
+        pa.default_memory_pool().release_unused()
         if self.test_path is not None:
             test = self._read(self.test_path)
             skipped.extend(test.bad.values())

@@ -115,13 +115,20 @@ def with_index(frame: pd.DataFrame, raw: pd.DataFrame, id: str | None) -> pd.Dat
     if id is not None and id in raw.columns:
         values, name = pd.Series(raw[id]), id
     elif isinstance(raw.index, pd.RangeIndex) and raw.index.name is None:
-        return frame.reset_index(drop=True)
+        return _with_axis(frame, pd.RangeIndex(len(frame)))
     else:
         values, name = raw.index.to_series(), str(raw.index.name or "name")
     # An id with missing cells is read as floating-point numbers.
     if values.dtype.kind == "f" and (values.dropna() % 1 == 0).all():
         values = values.astype("Int64")
-    return frame.set_axis(pd.Index(values.astype("string").fillna("").astype(object), name=name), axis=0)
+    return _with_axis(frame, pd.Index(values.astype("string").fillna("").astype(object), name=name))
+
+
+def _with_axis(frame: pd.DataFrame, index: pd.Index[Any]) -> pd.DataFrame:
+    """Return a frame with another index and the same columns in memory; `DataFrame.set_axis` would copy them."""
+    shared = frame.copy(deep=False)
+    shared.index = index
+    return shared
 
 
 def _shown(names: Sequence[str]) -> str:

@@ -138,7 +138,7 @@ def with_codes(imputer: Callable[[int], Any], frame: pd.DataFrame, seed: int) ->
 
 METHODS: dict[str, Impute] = {
     "table_vae": own,
-    "table_vae, quantile": functools.partial(own, modality={"numbers": "quantile"}),
+    "table_vae, mixture": functools.partial(own, modality={"numbers": "mixture"}),
     "mean and mode": functools.partial(timed, simple),
     "KNNImputer": functools.partial(timed, with_codes, lambda seed: KNNImputer()),
     "IterativeImputer": functools.partial(timed, with_codes, lambda seed: IterativeImputer(random_state=seed)),

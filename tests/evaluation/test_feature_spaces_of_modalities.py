@@ -9,8 +9,9 @@ from aeframe.errors import AeframeError
 from aeframe.factory import build
 from aeframe.registry import registry
 
-# A classifier needs a file; principal components are the same for every modality.
-_FIRST = {name: registry().load("modality", name).feature_spaces[0] for name in sorted(registry().names("modality"))}
+# A classifier needs a file; principal components are the same for every modality. Tables compare samples by measures.
+_SPACES = {name: registry().load("modality", name).feature_spaces for name in sorted(registry().names("modality"))}
+_FIRST = {name: spaces[0] for name, spaces in _SPACES.items() if spaces}
 SPACES = [(name, space) for name, space in _FIRST.items() if space not in ("classifier", "pca") or name == "vector"]
 
 

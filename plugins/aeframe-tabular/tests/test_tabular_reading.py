@@ -52,7 +52,7 @@ XY = {"a": [1, 2], "b": ["x", "y"]}
         ("a   b\n1 x\n2    y\n", "t.dat", XY),
         ("\ufeffa,b\n1,x\n2,y\n", "t.csv", XY),
         ("a,b\n1,x\n2,y\n".encode("utf-16"), "t.csv", XY),
-        (gzip.compress(b"a,b\n1,x\n2,y\n"), "t.csv.gz", XY),
+        (gzip.compress(b"a,b\n1,x\n2,y\n", mtime=0), "t.csv.gz", XY),
         ("a,b\n1,\u00e9\n2,y\n".encode("latin-1"), "t.csv", {"a": [1, 2], "b": ["\u00e9", "y"]}),
         ('a,b\n1,"x, ""z"""\n2,"y\nw"\n', "t.csv", {"a": [1, 2], "b": ['x, "z"', "y\nw"]}),
         # Blanks around cells, also before quotation marks.

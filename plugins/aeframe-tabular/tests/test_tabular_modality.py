@@ -95,6 +95,11 @@ def test_a_file_without_a_column_is_refused(run: aeframe.TrainedModel, customers
         run.modality.read(tmp_path / "other.csv")
 
 
+def test_columns_that_training_left_out_are_no_news(run: aeframe.TrainedModel, file: Path) -> None:
+    assert len(run.modality.read(file)) == 300
+    assert not any("left out" in note for note in run.modality.notes)
+
+
 def test_the_condition_is_no_part_of_x(file: Path) -> None:
     modality, dataset = TableModality(), TableFile(path=file, condition=("plan", "age"))
     spec = modality.spec(dataset)

@@ -15,7 +15,7 @@ from aeframe.data.random_split import RandomSplit
 from aeframe_tabular.column import Column, Kind
 from aeframe_tabular.inference import infer_columns
 from aeframe_tabular.reading import RawTable, TableOptions, read_frame
-from aeframe_tabular.roles import Roles, used_columns, with_index
+from aeframe_tabular.roles import Roles, with_index
 from aeframe_tabular.rows import TableRows, TableSplits
 from aeframe_tabular.typed import typed_frame
 
@@ -147,5 +147,5 @@ class TableFile(Dataset):
 
     def _typed(self, raw: RawTable, unknown: Literal["raise", "missing"]) -> pd.DataFrame:
         """Return the typed frame of a file, whose index is the id of each row."""
-        frame = typed_frame(raw, used_columns(self.columns), unknown=unknown, who=f"'{self.path.name}'")
+        frame = typed_frame(raw, self.columns, unknown=unknown, who=f"'{self.path.name}'")
         return with_index(frame, raw.frame, self.roles.id)

@@ -16,7 +16,7 @@ from aeframe.data.vector_in_memory import is_numeric
 from aeframe_tabular.column import Column, Kind
 from aeframe_tabular.inference import infer_columns
 from aeframe_tabular.reading import RawTable, TableOptions, frame_of
-from aeframe_tabular.roles import Roles, used_columns, with_index
+from aeframe_tabular.roles import Roles, with_index
 from aeframe_tabular.rows import TableRows, TableSplits
 from aeframe_tabular.typed import typed_frame
 
@@ -85,5 +85,5 @@ class TableInMemory(MemoryDataset):
         return TableSplits(train, validation, test, self.columns, self.roles, TableOptions())
 
     def _typed(self, raw: _RawRows) -> TableRows:
-        typed = typed_frame(RawTable(raw.frame, "x"), used_columns(self.columns), who="x")
+        typed = typed_frame(RawTable(raw.frame, "x"), self.columns, who="x")
         return TableRows(with_index(typed, raw.frame, self.roles.id), raw.label)

@@ -101,11 +101,6 @@ class Roles:
         return cls(state["id"], state["label"], tuple(state["condition"]))
 
 
-def used_columns(columns: Sequence[Column]) -> tuple[Column, ...]:
-    """Return the columns that are part of a typed frame."""
-    return tuple(column for column in columns if column.is_used)
-
-
 def with_index(frame: pd.DataFrame, raw: pd.DataFrame, id: str | None) -> pd.DataFrame:
     """Return a typed frame whose index has the ids of the rows as strings.
 

@@ -61,12 +61,13 @@ class RowCoding:
             self._condition.learn(frame)
 
     def needed(self, present: Sequence[str]) -> tuple[Column, ...]:
-        """Return the columns that a file must have whose columns are `present`: those of x and of the condition, and
-        the label if the file has it.
+        """Return the columns of x and of the condition, which a file must have whose columns are `present`.
+
+        With them are the label, if the file has it, and the columns that are left out of x.
         """
         optional = {self.roles.label} & {*present}
         names = {column.name for column in (*self.x.columns, *self.condition_columns)} | optional
-        return tuple(column for column in self.columns if column.name in names)
+        return tuple(column for column in self.columns if column.name in names or not column.is_used)
 
     def encode(self, frame: pd.DataFrame) -> tuple[Tensor, Tensor]:
         """Return x ``(N, D)`` float32 and its mask ``(N, D)`` bool."""

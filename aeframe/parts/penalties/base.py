@@ -36,13 +36,13 @@ def with_reconstruction(model: Model, output: Tensor, batch: Batch) -> Batch:
     """Return the batch with x replaced by its reconstruction, as the input of another network.
 
     Raises:
-        AeframeError: The reconstruction has integer values, through which no gradient flows.
+        AeframeError: The reconstruction has classes, through which no gradient flows.
     """
     x = model.loss.mean(output)
-    if not x.is_floating_point():
+    if model.spec.domain.has_classes or not x.is_floating_point():
         raise AeframeError(
-            f"the reconstruction of {type(model.loss).__name__} consists of classes, through which no gradient flows "
-            "from another network; leave out the penalties adversarial, feature_consistency, feature_matching and "
+            f"the reconstruction of {type(model.loss).__name__} has classes, through which no gradient flows from "
+            "another network; leave out the penalties adversarial, feature_consistency, feature_matching and "
             "perceptual"
         )
     # The mask belongs to the elements of x, to which those of an unordered reconstruction do not correspond.

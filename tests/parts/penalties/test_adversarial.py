@@ -158,7 +158,7 @@ def test_classes_are_refused() -> None:
     with pytest.raises(AeframeError) as error:
         model.terms(model(Batch(torch.randint(4, (3, *FLAT)))), PROGRESS)
     assert str(error.value) == (
-        "the reconstruction of Categorical consists of classes, through which no gradient flows from another network; "
+        "the reconstruction of Categorical has classes, through which no gradient flows from another network; "
         "leave out the penalties adversarial, feature_consistency, feature_matching and "
         "perceptual"
     )

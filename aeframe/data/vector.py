@@ -256,7 +256,7 @@ class Vector(Modality):
         return masked_elements(batch)
 
     def count_missing(self, missing: Tensor) -> Mapping[str, int]:
-        return super().count_missing(missing) if missing.ndim != 2 else count_by_column(missing, self._names())
+        return super().count_missing(missing) if missing.ndim != 2 else count_by_column(missing, self._names(missing))
 
     def write_filled(self, samples: FilledSamples, original: Path, path: Path) -> list[Path]:
         """Write a copy of the file in which missing values of the columns of x are filled, in its format.
@@ -279,19 +279,19 @@ class Vector(Modality):
         """Return which rows fulfil all comparisons; columns without names have their numbers, from 0."""
         if x.ndim != 2:
             return super().select(x, where)
-        values, names = self._unscaled(x), self._names()
+        values, names = self._unscaled(x), self._names(x)
         fulfilled = [each.holds(values[:, each.position(names)], each.number()) for each in where]
         return torch.from_numpy(np.logical_and.reduce(fulfilled))
 
-    def _names(self) -> tuple[str, ...]:
-        """Return the names of the columns, or their numbers."""
-        return self._columns or tuple(str(number) for number in range(self._known_shape()[0]))
+    def _names(self, rows: Tensor) -> tuple[str, ...]:
+        """Return the names of the columns of rows ``(N, D)``, or their numbers."""
+        return self._columns or tuple(str(number) for number in range(rows.shape[1]))
 
     def locate_errors(self, errors: Tensor, batch: Batch) -> list[str]:
         """Return the three columns with the largest errors, by name or by number from 0."""
         if errors.ndim != 2:
             return super().locate_errors(errors, batch)
-        return largest(errors, self._names())
+        return largest(errors, self._names(errors))
 
     def render(self, panels: Mapping[str, Tensor]) -> Figure:
         from aeframe.data.heatmap import heatmap

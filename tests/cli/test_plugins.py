@@ -35,7 +35,7 @@ def test_every_plugin_is_listed_with_its_state_and_names(workplace: Path, capsys
     assert lines[:3] == [
         f"core (aeframe {__version__}) ok",
         "  modality    vector",
-        "  dataset     table, vector_in_memory, breast_cancer, sparse_features",
+        "  dataset     numbers, vector_in_memory, breast_cancer, sparse_features",
     ]
     assert lines[-3:] == [
         f"mine ({workplace / 'mine.py'} file) ok",

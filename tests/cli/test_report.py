@@ -109,7 +109,7 @@ def test_the_page_has_all_sections_and_refers_to_nothing_outside(run: Path, caps
     source, page = report(run, capsys)
     # Whether a run needs advice depends on its numbers.
     assert [name for name in page.sections() if name != "Advice"] == [name for name in SECTIONS if name != "Advice"]
-    assert page.headings[0] == ("h1", "vae on table")
+    assert page.headings[0] == ("h1", "vae on numbers")
     assert [level for level, _ in page.headings].count("h1") == 1
     assert page.headings[1][0] == "h2"
     for attribute in ("src", "href", "xlink:href", "srcset", "action", "data"):

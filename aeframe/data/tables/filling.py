@@ -46,7 +46,7 @@ def write_filled_rows(original: Path, path: Path, choice: Choice, parts: Iterabl
         parts: Its rows with filled values, in order; those without missing values may be absent.
     """
     kind = _kind(original)
-    if kind == "text":
+    if kind in _TEXT:
         dialect = find_dialect(original, choice.text)
         numbers, has_header = text.columns_of_x(original, choice)
         cells = _cells(parts, numbers, dialect.cells.decimal)
@@ -60,7 +60,7 @@ def write_filled_rows(original: Path, path: Path, choice: Choice, parts: Iterabl
 
 def _kind(path: Path) -> str:
     suffix = plain_suffix(path)
-    return "text" if suffix in _TEXT else suffix
+    return ".csv" if suffix in _TEXT else suffix
 
 
 def _cells(parts: Iterable[FilledRows], numbers: list[int], decimal: str) -> Iterator[tuple[int, Mapping[int, str]]]:

@@ -89,7 +89,7 @@ class SaveBoth(Callback):
             trainer.save_checkpoint(path)
             before = path.read_bytes(), shard_folders(self.folder)
             if trainer.global_rank == 1:
-                patch.setattr(shard_writer, "save_file", full_disk)
+                patch.setattr(shard_writer, "write_safetensors", full_disk)
             with pytest.raises(AeframeError) as caught:
                 trainer.save_checkpoint(path)
         self.error = str(caught.value)
@@ -137,7 +137,7 @@ class SaveLast(Callback):
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         if trainer.global_rank == 1 and trainer.current_epoch == self.killed_in:
-            shard_writer.save_file = killed
+            shard_writer.write_safetensors = killed
         trainer.save_checkpoint(self.folder / LAST)
 
 

@@ -125,7 +125,7 @@ class Evaluate(ModelCommand):
         config = model.config
         overrides = {**(config.get("metrics") or {}), **options}
         metrics = metrics_of(model.modality.metrics, overrides)
-        seed = config.get("seed", 0) if args.seed is None else args.seed
+        seed = _seed(model, args)
         evaluator = Evaluator(model.model, metrics, seed=seed)
         for name in (args.metrics or "").split(","):
             if name and name not in evaluator.metrics:
@@ -146,7 +146,7 @@ class Evaluate(ModelCommand):
         from aeframe.evaluation.sample_quality import sample_quality
 
         splits, size = self.splits(model, args), self.batch_size(args, model)
-        seed = int(model.config.get("seed", 0)) if args.seed is None else args.seed
+        seed = _seed(model, args)
         return sample_quality(
             name,
             space,
@@ -164,7 +164,7 @@ class Evaluate(ModelCommand):
         from aeframe.evaluation.sample_quality import compare_by_modality
 
         splits = self.splits(model, args)
-        seed = int(model.config.get("seed", 0)) if args.seed is None else args.seed
+        seed = _seed(model, args)
         sample = self.sampler(model, args, seed)
         return compare_by_modality(
             model.modality, sample, splits.train, getattr(splits, args.split), num=args.num, seed=seed
@@ -176,6 +176,11 @@ class Evaluate(ModelCommand):
         return lambda num, condition: model.sample(
             num, seed=seed, condition=condition, batch_size=size, draw=args.draw
         ).cpu()
+
+
+def _seed(model: TrainedModel, args: Namespace) -> int:
+    """Return the seed of ``--seed``, or that of the run."""
+    return int(model.config.get("seed", 0)) if args.seed is None else int(args.seed)
 
 
 def _chosen(args: Namespace) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:

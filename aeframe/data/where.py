@@ -65,10 +65,9 @@ class Where:
             AeframeError: There is no such column.
         """
         if self.column not in columns:
-            shown = ", ".join(columns[:12]) + (", ..." if len(columns) > 12 else "")
             raise AeframeError(
                 f"'{self}' compares column '{self.column}', which samples do not have"
-                f"{did_you_mean(self.column, columns)}; their columns are {shown}"
+                f"{did_you_mean(self.column, columns)}; their columns are {_first(columns)}"
             )
         return list(columns).index(self.column)
 
@@ -93,10 +92,9 @@ class Where:
             AeframeError: It is none of them.
         """
         if self.value not in classes:
-            shown = ", ".join(classes[:12]) + (", ..." if len(classes) > 12 else "")
             raise AeframeError(
                 f"'{self}' compares column '{self.column}' with '{self.value}', which is none of its classes"
-                f"{did_you_mean(self.value, classes)}; they are {shown}"
+                f"{did_you_mean(self.value, classes)}; they are {_first(classes)}"
             )
         return list(classes).index(self.value)
 
@@ -105,3 +103,8 @@ class Where:
         fulfilled: NDArray[np.bool_] = _COMPARISONS[self.operator](values, value)
         # NaN and NaT are the values that do not equal themselves.
         return fulfilled & (values == values)
+
+
+def _first(names: Sequence[str]) -> str:
+    """Return the first dozen of the names."""
+    return ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")

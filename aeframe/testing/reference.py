@@ -129,18 +129,7 @@ def synthetic_batch(spec: DataSpec) -> Batch:
     generator = torch.Generator().manual_seed(11)
     shape = (NUM_ROWS, *spec.shape)
     normal, uniform = torch.randn(shape, generator=generator), torch.rand(shape, generator=generator)
-    classes = spec.domain.classes or 1
-    num_classes = torch.tensor(spec.domain.element_classes) if spec.domain.kind == "mixed" else torch.zeros(())
-    x: Tensor = {
-        "real": normal,
-        "unit": uniform,
-        "signed": 2 * uniform - 1,
-        "binary": (uniform < 0.5).float(),
-        "count": (6 * uniform * uniform).floor(),
-        "category": (uniform * classes).floor().clamp(max=classes - 1).long(),
-        "simplex": normal.softmax(-1),
-        "mixed": torch.where(num_classes > 0, (uniform * num_classes).floor(), normal),
-    }[spec.domain.kind]
+    x = spec.domain.values(uniform, normal)
     # Some objectives are trained on pairs of samples.
     return Batch(x, index=torch.arange(NUM_ROWS)).paired(Batch(x.roll(1, 0)))
 

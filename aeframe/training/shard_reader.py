@@ -7,8 +7,8 @@ of which files a process needs. Each process reads by itself, without communicat
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import math
-import os
 import re
 import shutil
 from collections import Counter, OrderedDict, defaultdict
@@ -30,7 +30,7 @@ from torch.distributed.checkpoint.metadata import (
 from torch.distributed.checkpoint.planner import LoadPlanner, ReadItem
 
 from aeframe.training.checkpoint_files import SHARDS
-from aeframe.training.checkpoint_hash import DamagedCheckpointError, sha256_of
+from aeframe.training.checkpoint_hash import DamagedCheckpointError
 
 _FOLDER_NAME, _FILE_NAME = re.compile(r"[0-9a-f]{16}"), re.compile(r"[0-9]+-of-[0-9]+\.safetensors")
 
@@ -187,7 +187,7 @@ def _checked_index(checkpoint: Mapping[str, Any], path: Path) -> dict[str, Any]:
 def _verify_file(index: Mapping[str, Any], file: str, path: Path) -> None:
     try:
         with (_folder_of(index, path) / file).open("rb") as opened:
-            digest = sha256_of(opened, os.fstat(opened.fileno()).st_size)
+            digest = hashlib.file_digest(opened, "sha256").hexdigest()
     except OSError as error:
         raise _damaged(index, file, path, reason_of(error)) from error
     if digest != index["files"][file]:

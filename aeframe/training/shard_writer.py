@@ -8,6 +8,7 @@ of each file, and the chunks of each tensor as ``[file, offset, size]``. Neither
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import shutil
@@ -30,7 +31,7 @@ from torch.futures import Future
 from aeframe.errors import AeframeError
 from aeframe.safetensors_files import write_safetensors
 from aeframe.training.checkpoint_files import SHARDS
-from aeframe.training.checkpoint_hash import sha256_of, sync_folder
+from aeframe.training.checkpoint_hash import sync_folder
 from aeframe.training.shard_reader import map_tensors, reason_of
 from aeframe.training.sharding import gathered, has_shares
 
@@ -162,4 +163,4 @@ def _write_file(tensors: dict[str, Tensor], path: Path) -> str:
     write_safetensors(tensors, path)
     with path.open("rb") as file:
         os.fsync(file.fileno())
-        return sha256_of(file, path.stat().st_size)
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -100,6 +100,22 @@ class Domain:
         """Whether elements of x are numbers of classes, between which there are no distances."""
         return self.kind in _WITH_ARGUMENT
 
+    def values(self, uniform: Tensor, normal: Tensor) -> Tensor:
+        """Return values of the domain in the shape of two tensors: one uniform on [0, 1), one standard normal."""
+        classes = self.classes or 1
+        num_classes = torch.tensor(self.element_classes) if self.kind == "mixed" else torch.zeros(())
+        values: dict[DomainKind, Tensor] = {
+            "real": normal,
+            "unit": uniform,
+            "signed": 2 * uniform - 1,
+            "binary": (uniform < 0.5).float(),
+            "count": (6 * uniform * uniform).floor(),
+            "category": (uniform * classes).long().clamp(max=classes - 1),
+            "simplex": normal.softmax(-1),
+            "mixed": torch.where(num_classes > 0, (uniform * num_classes).floor(), normal),
+        }
+        return values[self.kind]
+
     def with_condition(self, num: int) -> Domain:
         """Return the domain of a sample to which a condition of `num` numbers is appended."""
         return Domain.mixed((*self.element_classes, *[0] * num)) if self.kind == "mixed" else self

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from aeframe.data.tables import arrays, parquet, text
-from aeframe.data.tables.compression import SUFFIXES, plain_suffix
+from aeframe.data.tables.compression import SUFFIXES, TEXT_SUFFIXES, plain_suffix
 from aeframe.data.tables.dialect import TextOptions
 from aeframe.data.tables.rows import Choice, Header, Rows, encode_labels
 from aeframe.errors import AeframeError, did_you_mean
@@ -38,12 +38,7 @@ class _Format(Protocol):
 
 
 _FORMATS: dict[str, _Format] = {
-    ".csv": text,
-    ".tsv": text,
-    ".tab": text,
-    ".txt": text,
-    ".dat": text,
-    ".data": text,
+    **dict.fromkeys(TEXT_SUFFIXES, text),
     ".npy": arrays,
     ".npz": arrays,
     ".parquet": parquet,

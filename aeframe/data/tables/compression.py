@@ -13,6 +13,8 @@ from typing import IO, Any, cast
 from aeframe.errors import AeframeError
 
 SUFFIXES = (".gz", ".bz2", ".xz", ".zst", ".zip")
+TEXT_SUFFIXES = (".csv", ".tsv", ".tab", ".txt", ".dat", ".data")
+"""Suffixes of text tables, before that of a compression."""
 READ_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
 """What damaged files raise when they are read."""
 

@@ -11,12 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aeframe.data.tables import arrays, parquet, text
-from aeframe.data.tables.compression import plain_suffix
+from aeframe.data.tables.compression import TEXT_SUFFIXES, plain_suffix
 from aeframe.data.tables.dialect import find_dialect
 from aeframe.data.tables.filled_text import write_filled_text
 from aeframe.data.tables.rows import Choice
-
-_TEXT = frozenset({".csv", ".tsv", ".tab", ".txt", ".dat", ".data"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +29,15 @@ class FilledRows:
     """``(n, *shape)``: True where a value was filled."""
 
 
+def table_format(path: Path) -> str:
+    """Return the suffix that stands for the format of a table: ``.csv`` for all text tables, also compressed ones."""
+    suffix = plain_suffix(path)
+    return ".csv" if suffix in TEXT_SUFFIXES else suffix
+
+
 def can_fill(original: Path, path: Path) -> bool:
     """Return whether `write_filled_rows` can copy a table to a new file: both are text, or have the same suffix."""
-    return _kind(original) == _kind(path)
+    return table_format(original) == table_format(path)
 
 
 def write_filled_rows(original: Path, path: Path, choice: Choice, parts: Iterable[FilledRows]) -> list[Path]:
@@ -45,8 +49,8 @@ def write_filled_rows(original: Path, path: Path, choice: Choice, parts: Iterabl
         choice: What was read from the table.
         parts: Its rows with filled values, in order; those without missing values may be absent.
     """
-    kind = _kind(original)
-    if kind in _TEXT:
+    kind = table_format(original)
+    if kind in TEXT_SUFFIXES:
         dialect = find_dialect(original, choice.text)
         numbers, has_header = text.columns_of_x(original, choice)
         cells = _cells(parts, numbers, dialect.cells.decimal)
@@ -56,11 +60,6 @@ def write_filled_rows(original: Path, path: Path, choice: Choice, parts: Iterabl
     else:
         parquet.write_replaced(original, path, choice, _by_column(parts))
     return [path]
-
-
-def _kind(path: Path) -> str:
-    suffix = plain_suffix(path)
-    return ".csv" if suffix in _TEXT else suffix
 
 
 def _cells(parts: Iterable[FilledRows], numbers: list[int], decimal: str) -> Iterator[tuple[int, Mapping[int, str]]]:

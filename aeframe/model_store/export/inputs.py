@@ -117,16 +117,4 @@ def _values(
         low, high = value_range
         inside = (normal >= low) & (normal <= high)
         normal = torch.where(inside, normal, low + (high - low) * uniform)
-    classes = domain.classes or 1
-    num_classes = torch.tensor(domain.element_classes) if domain.kind == "mixed" else torch.zeros(())
-    values: dict[str, Tensor] = {
-        "real": normal,
-        "unit": uniform,
-        "signed": 2 * uniform - 1,
-        "binary": (uniform < 0.5).float(),
-        "count": (6 * uniform * uniform).floor(),
-        "category": (uniform * classes).long().clamp(max=classes - 1),
-        "simplex": normal.softmax(-1),
-        "mixed": torch.where(num_classes > 0, (uniform * num_classes).floor(), normal),
-    }
-    return values[domain.kind]
+    return domain.values(uniform, normal)

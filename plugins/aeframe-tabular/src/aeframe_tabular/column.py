@@ -59,6 +59,16 @@ class Column:
         """Whether the column is part of x."""
         return self.kind not in LEFT_OUT
 
+    @property
+    def is_numeric(self) -> bool:
+        """Whether the values have an order and distances."""
+        return self.kind in NUMERIC
+
+    @property
+    def is_discrete(self) -> bool:
+        """Whether the values are one of `classes`."""
+        return self.kind in DISCRETE
+
     def to_dict(self) -> dict[str, Any]:
         """Return the column as values that JSON can represent; `from_dict` reads them."""
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}

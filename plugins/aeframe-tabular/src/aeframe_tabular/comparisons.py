@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from aeframe.data.where import Where
 from aeframe.errors import AeframeError
-from aeframe_tabular.column import DISCRETE, Column
+from aeframe_tabular.column import Column
 from aeframe_tabular.distinct import numbers_in
 
 
@@ -27,7 +27,7 @@ def compare(values: pd.Series[Any], column: Column, where: Where) -> NDArray[np.
     """
     if column.kind == "date":
         return where.holds(values.to_numpy(), _date(where))
-    if column.kind not in DISCRETE:
+    if not column.is_discrete:
         return where.holds(values.to_numpy(np.float64), where.number())
     codes = values.cat.codes.to_numpy()
     if where.operator in ("=", "!="):

@@ -11,13 +11,14 @@ import pandas as pd
 import pyarrow as pa
 
 from aeframe.data import Dataset
+from aeframe.data.file_samples import OnError
 from aeframe.data.random_split import RandomSplit
 from aeframe_tabular.column import Column, Kind
 from aeframe_tabular.inference import infer_columns
 from aeframe_tabular.reading import RawTable, TableOptions, read_frame
 from aeframe_tabular.roles import Roles, with_index
 from aeframe_tabular.rows import TableRows, TableSplits
-from aeframe_tabular.typed import typed_frame
+from aeframe_tabular.typed import Unknown, typed_frame
 
 
 class TableFile(Dataset):
@@ -79,8 +80,8 @@ class TableFile(Dataset):
         sheet: str | None = None,
         query: str | None = None,
         table: str | None = None,
-        on_bad_rows: Literal["raise", "skip"] = "raise",
-        unknown: Literal["raise", "missing"] = "raise",
+        on_bad_rows: OnError = "raise",
+        unknown: Unknown = "raise",
         validation: float = 0.1,
         test: float = 0.1,
         split_seed: int = 0,
@@ -145,7 +146,7 @@ class TableFile(Dataset):
             self._raw = read_frame(path, self.options, on_error=self.on_bad_rows)
         return self._raw
 
-    def _typed(self, raw: RawTable, unknown: Literal["raise", "missing"]) -> pd.DataFrame:
+    def _typed(self, raw: RawTable, unknown: Unknown) -> pd.DataFrame:
         """Return the typed frame of a file, whose index is the id of each row."""
         frame = typed_frame(raw, self.columns, unknown=unknown, who=f"'{self.path.name}'")
         return with_index(frame, raw.frame, self.roles.id)

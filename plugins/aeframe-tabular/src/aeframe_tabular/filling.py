@@ -14,10 +14,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from aeframe.data.missing_values import fill_column
-from aeframe.data.tables import TextOptions
-from aeframe.data.tables.compression import plain_suffix
 from aeframe.data.tables.dialect import find_dialect
 from aeframe.data.tables.filled_text import write_filled_text
+from aeframe.data.tables.filling import table_format
 from aeframe.data.tables.header_line import read_first_lines
 from aeframe.data.tables.parquet import read_table, with_cells, write_tables
 from aeframe_tabular.distinct import numbers_in
@@ -33,7 +32,6 @@ _INFERRED: dict[str, CellKind] = {
 }
 """Kinds by the type that pandas infers from the values of a column of objects."""
 _TRUE = ("true", "1", "1.0", "yes", "y", "t")
-_TEXT = frozenset({".csv", ".tsv", ".tab", ".txt", ".dat", ".data"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +107,12 @@ def write_filled(original: Path, path: Path, raw: RawTable, options: TableOption
         options: How the original was read.
         cells: The filled cells of the rows of `raw`.
     """
-    kind = _kind(original)
-    if kind != _kind(path) or kind not in ("text", ".parquet", ".feather", ".xlsx"):
+    kind = table_format(original)
+    if kind != table_format(path) or kind not in (".csv", ".parquet", ".feather", ".xlsx"):
         frame = fill_frame(raw.frame, cells)
         frame = frame if frame.index.name is None else frame.reset_index()
         write_frames(path, [frame], raw.options)
-    elif kind == "text":
+    elif kind == ".csv":
         _write_text(original, path, raw, options, cells)
     elif kind == ".xlsx":
         _write_workbook(original, path, raw, options, cells)
@@ -140,14 +138,8 @@ def _kind_of_arrow(dtype: Any) -> CellKind:
     return "date" if pa.types.is_timestamp(dtype) or pa.types.is_date(dtype) else "text"
 
 
-def _kind(path: Path) -> str:
-    suffix = plain_suffix(path)
-    return "text" if suffix in _TEXT else suffix
-
-
 def _write_text(original: Path, path: Path, raw: RawTable, options: TableOptions, cells: FilledCells) -> None:
-    stated = TextOptions(options.header, options.delimiter, options.decimal, options.encoding, options.missing)
-    dialect = find_dialect(original, stated)
+    dialect = find_dialect(original, options.of_text())
     first = read_first_lines(original, dialect, options.header)
     numbers = {name: number for number, name in enumerate(first.columns)}
     new = _texts(cells, numbers, dialect.cells.decimal)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
-import pandas as pd
 from torch import Tensor
 
 from aeframe.data.in_memory import MemoryDataset, SampleSplits
@@ -19,20 +17,6 @@ from aeframe_tabular.reading import RawTable, TableOptions, frame_of
 from aeframe_tabular.roles import Roles, with_index
 from aeframe_tabular.rows import TableRows, TableSplits
 from aeframe_tabular.typed import typed_frame
-
-
-@dataclass(frozen=True, slots=True)
-class _RawRows:
-    """Rows of a data frame as the caller passed them, and their labels."""
-
-    frame: pd.DataFrame
-    label: Tensor | None
-
-    def __len__(self) -> int:
-        return len(self.frame)
-
-    def rows(self, index: Tensor) -> Self:
-        return type(self)(self.frame.iloc[index.numpy()], None if self.label is None else self.label[index])
 
 
 class TableInMemory(MemoryDataset):
@@ -71,10 +55,10 @@ class TableInMemory(MemoryDataset):
         """Return whether x is a data frame with a column that is neither numbers nor truth values."""
         return is_frame(x) and not all(is_numeric(as_array(x[name])) for name in x.columns)
 
-    def read(self, x: Any, labels: Tensor | None) -> _RawRows:
-        return _RawRows(frame_of(x, origin="x").frame, labels)
+    def read(self, x: Any, labels: Tensor | None) -> TableRows:
+        return TableRows(frame_of(x, origin="x").frame, labels)
 
-    def describe_raw(self, train: _RawRows) -> Mapping[str, Any]:
+    def describe_raw(self, train: TableRows) -> Mapping[str, Any]:
         return {"columns": self.columns, "roles": self.roles}
 
     def raw_splits(self, splits: Mapping[str, Any]) -> TableSplits:
@@ -84,6 +68,6 @@ class TableInMemory(MemoryDataset):
         train, validation, test = (rows[split] for split in SPLITS)
         return TableSplits(train, validation, test, self.columns, self.roles, TableOptions())
 
-    def _typed(self, raw: _RawRows) -> TableRows:
+    def _typed(self, raw: TableRows) -> TableRows:
         typed = typed_frame(RawTable(raw.frame, "x"), self.columns, who="x")
         return TableRows(with_index(typed, raw.frame, self.roles.id), raw.label)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -33,7 +33,7 @@ from aeframe_tabular.reading import RawTable, TableOptions, frame_of, read_frame
 from aeframe_tabular.roles import with_index
 from aeframe_tabular.row_coding import RowCoding
 from aeframe_tabular.rows import TableRows, TableSplits
-from aeframe_tabular.typed import restored_frame, typed_frame
+from aeframe_tabular.typed import Unknown, restored_frame, typed_frame
 from aeframe_tabular.writing import write_frames
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class TableModality(Modality):
         quantiles: int = 1000,
         max_classes: int = 1000,
         date_parts: bool = False,
-        unknown: Literal["raise", "missing"] = "raise",
+        unknown: Unknown = "raise",
         on_error: OnError = "raise",
     ) -> None:
         self.options = CodingOptions(

@@ -15,7 +15,7 @@ from aeframe_tabular.roles import Roles
 
 @dataclass(frozen=True, slots=True)
 class TableRows:
-    """Rows of a table: a typed frame of all used columns, see `aeframe_tabular.column`."""
+    """Rows of a table: a typed frame of all used columns (see `aeframe_tabular.column`), or a frame as it was read."""
 
     frame: pd.DataFrame
     label: Tensor | None = None

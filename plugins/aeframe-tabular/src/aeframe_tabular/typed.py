@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from aeframe.data.tables.cells import shown
 from aeframe.data.tables.rows import listed
 from aeframe.errors import AeframeError, did_you_mean
-from aeframe_tabular.column import DISCRETE, NUMERIC, Column
+from aeframe_tabular.column import Column
 from aeframe_tabular.column_details import as_utc
 from aeframe_tabular.dates import parse_dates, write_dates
 from aeframe_tabular.distinct import Distinct, numbers_in
@@ -91,13 +91,13 @@ def _index(table: RawTable, columns: Sequence[Column]) -> Any:
 def _typed(table: RawTable, column: Column, unknown: Unknown, who: str) -> Any:
     """Return a column of the typed frame."""
     cells: Any = table.frame[column.name]
-    if column.kind in NUMERIC and column.kind != "date" and pd.api.types.is_numeric_dtype(cells.dtype):
+    if column.is_numeric and column.kind != "date" and pd.api.types.is_numeric_dtype(cells.dtype):
         # Without distinct values, which take longer than all else.
         numbers = np.array(cells.to_numpy(np.float64, na_value=np.nan))
         if not _is_wrong(numbers[~np.isnan(numbers)], column).any():
             return numbers
     distinct = Distinct.of(cells)
-    if column.kind in DISCRETE:
+    if column.is_discrete:
         classes = _classes_of(distinct, column)
         _check(table, column, distinct, classes < 0, unknown, who)
         codes: Any = np.append(classes, -1)[distinct.codes]
@@ -163,7 +163,7 @@ def _check(
     value = int(np.argmax(wrong))
     text = distinct.texts()[value]
     where = table.where(distinct.first_row(value), column.name)
-    if column.kind in DISCRETE:
+    if column.is_discrete:
         expected = f"one of the {len(column.classes)} classes on which {who} was trained"
         hint = did_you_mean(text, column.classes)
         hint = hint if hint or len(column.classes) > 12 else f" ({listed(column.classes)})"
@@ -185,7 +185,7 @@ def _check(
 
 def _restored(values: pd.Series[Any], column: Column) -> Any:
     """Return a column in the type in which it was read."""
-    if column.kind in DISCRETE:
+    if column.is_discrete:
         return _restored_classes(values, column)
     if column.kind == "date":
         return _restored_dates(values, column)

@@ -16,7 +16,7 @@ from aeframe_tabular.coding.column_coding import ColumnCoding, Element
 from aeframe_tabular.coding.dates import DateCoding
 from aeframe_tabular.coding.numbers import NumberCoding
 from aeframe_tabular.coding.options import CodingOptions
-from aeframe_tabular.column import DISCRETE, NUMERIC, Column
+from aeframe_tabular.column import Column
 
 _ROWS = 16_384
 """Rows that are coded at once, so that the values of a column stay in the cache of the processor."""
@@ -119,7 +119,7 @@ class TableCoding:
         double = next((name for name in names if names.count(name) > 1), None)
         if double is not None:
             raise AeframeError(f"the table has two columns of the name '{double}'; rename one of them")
-        numeric = [column.name for column in self.columns if column.kind in NUMERIC]
+        numeric = [column.name for column in self.columns if column.is_numeric]
         for name in self.options.per_column:
             if name not in numeric:
                 raise AeframeError(
@@ -137,6 +137,6 @@ class TableCoding:
 
 
 def _coding(column: Column, index: int, options: CodingOptions) -> ColumnCoding:
-    if column.kind in DISCRETE:
+    if column.is_discrete:
         return CategoryCoding(column, index, options)
     return DateCoding(column, index, options) if column.kind == "date" else NumberCoding(column, index, options)

@@ -12,7 +12,6 @@ from aeframe_tabular.quality.cells import (
     Floats,
     Integers,
     class_numbers_of,
-    is_numeric,
     num_class_numbers,
     numbers_of,
     used_columns,
@@ -33,7 +32,7 @@ def associations(frame: pd.DataFrame, columns: Sequence[Column]) -> Floats:
         AeframeError: A column or all rows are missing from the frame.
     """
     used = used_columns(columns, frame)
-    cells = [numbers_of(frame, column) if is_numeric(column) else class_numbers_of(frame, column) for column in used]
+    cells = [numbers_of(frame, column) if column.is_numeric else class_numbers_of(frame, column) for column in used]
     matrix = np.eye(len(used))
     for i, j in zip(*np.triu_indices(len(used), 1), strict=True):
         matrix[i, j] = matrix[j, i] = _association(cells[i], cells[j], used[i], used[j])
@@ -41,12 +40,12 @@ def associations(frame: pd.DataFrame, columns: Sequence[Column]) -> Floats:
 
 
 def _association(a: Floats | Integers, b: Floats | Integers, first: Column, second: Column) -> float:
-    if not is_numeric(first) and not is_numeric(second):
+    if not first.is_numeric and not second.is_numeric:
         return cramers_v(a.astype(np.int64), b.astype(np.int64), num_class_numbers(second))
-    if is_numeric(first) and is_numeric(second):
+    if first.is_numeric and second.is_numeric:
         present = ~np.isnan(a) & ~np.isnan(b)
         return pearson(a[present].astype(np.float64), b[present].astype(np.float64))
-    numbers, classes = (a, b) if is_numeric(first) else (b, a)
+    numbers, classes = (a, b) if first.is_numeric else (b, a)
     present = ~np.isnan(numbers)
     return correlation_ratio(numbers[present].astype(np.float64), classes[present].astype(np.int64))
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from aeframe.errors import AeframeError, did_you_mean
 from aeframe.noise import random_rows
-from aeframe_tabular.column import DISCRETE, NUMERIC, Column
+from aeframe_tabular.column import Column
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -40,16 +40,6 @@ def used_columns(columns: Sequence[Column], *frames: pd.DataFrame) -> tuple[Colu
                     f"{', '.join(names[:10])}{did_you_mean(column.name, names)}; add it, or leave it out of both"
                 )
     return used
-
-
-def is_numeric(column: Column) -> bool:
-    """Return whether the column's values have an order and distances."""
-    return column.kind in NUMERIC
-
-
-def is_discrete(column: Column) -> bool:
-    """Return whether the column's values are one of its classes."""
-    return column.kind in DISCRETE
 
 
 def numbers_of(frame: pd.DataFrame, column: Column) -> Floats:

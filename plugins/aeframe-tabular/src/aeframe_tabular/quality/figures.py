@@ -16,7 +16,7 @@ from matplotlib.patches import Patch
 from aeframe.errors import AeframeError
 from aeframe_tabular.column import Column
 from aeframe_tabular.quality.association import associations
-from aeframe_tabular.quality.cells import Floats, class_numbers_of, is_numeric, numbers_of, sample_rows, used_columns
+from aeframe_tabular.quality.cells import Floats, class_numbers_of, numbers_of, sample_rows, used_columns
 from aeframe_tabular.quality.shapes import column_shapes
 
 _MAX_MARGINALS = 24
@@ -81,7 +81,7 @@ def draw_marginals(real: pd.DataFrame, synthetic: pd.DataFrame, columns: Sequenc
     figure = Figure(figsize=(3.1 * width, 2.15 * height + 0.45), layout="constrained", dpi=100)
     axes = figure.subplots(height, width, squeeze=False).flatten()
     for axis, column in zip(axes, shown, strict=False):
-        if is_numeric(column):
+        if column.is_numeric:
             _draw_numbers(axis, numbers_of(real, column), numbers_of(synthetic, column), column)
         else:
             _draw_classes(axis, real, synthetic, column)
@@ -186,7 +186,7 @@ def draw_pairs(
                 axis.set(xlim=limits[column], ylim=limits[row + 1])
                 _set_ticks(axis.xaxis, shown[column], row == num - 1)
                 _set_ticks(axis.yaxis, shown[row + 1], column == 0)
-                axis.tick_params(axis="x", rotation=90 if not is_numeric(shown[column]) else 0)
+                axis.tick_params(axis="x", rotation=90 if not shown[column].is_numeric else 0)
     return figure
 
 
@@ -273,7 +273,7 @@ def _draw_classes(axis: Axes, real: pd.DataFrame, synthetic: pd.DataFrame, colum
 
 def _points(frame: pd.DataFrame, column: Column, random: np.random.Generator) -> Floats:
     """Return the position of each cell ``(N,)`` on an axis, NaN where it is missing or unknown."""
-    if is_numeric(column):
+    if column.is_numeric:
         return _for_axis(numbers_of(frame, column), column)
     classes = class_numbers_of(frame, column)
     jitter = random.uniform(-0.3, 0.3, len(classes))
@@ -282,7 +282,7 @@ def _points(frame: pd.DataFrame, column: Column, random: np.random.Generator) ->
 
 def _limits(real: Floats, synthetic: Floats, column: Column) -> tuple[float, float]:
     """Return the lowest and highest position of an axis."""
-    if not is_numeric(column):
+    if not column.is_numeric:
         return -0.6, len(column.classes) - 0.4
     pooled = np.concatenate([real, synthetic])
     pooled = pooled[~np.isnan(pooled)]
@@ -297,7 +297,7 @@ def _set_ticks(axis: Any, column: Column, named: bool) -> None:
     """Set the ticks of an axis of a pair; only outer axes have names."""
     if column.kind == "date":
         _set_dates(axis)
-    elif is_numeric(column):
+    elif column.is_numeric:
         axis.get_major_locator().set_params(nbins=4)
     elif len(column.classes) <= _MAX_BARS:
         axis.set_ticks(range(len(column.classes)), [_shortened(name) for name in column.classes])

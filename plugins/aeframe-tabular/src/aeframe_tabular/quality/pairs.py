@@ -14,7 +14,6 @@ from aeframe_tabular.quality.cells import (
     Floats,
     Integers,
     class_numbers_of,
-    is_numeric,
     num_class_numbers,
     numbers_of,
     total_variation,
@@ -75,11 +74,11 @@ def pair_trends(
     first, second = np.triu_indices(len(used), 1)
     chosen = random_rows(len(first), max_pairs, seed).numpy()
     tables = [_Table.of(frame, real, used) for frame in (real, synthetic)]
-    sizes = {column.name: _NUM_BINS + 1 if is_numeric(column) else num_class_numbers(column) for column in used}
+    sizes = {column.name: _NUM_BINS + 1 if column.is_numeric else num_class_numbers(column) for column in used}
     scores = {}
     for row in chosen:
         a, b = used[first[row]], used[second[row]]
-        if is_numeric(a) and is_numeric(b):
+        if a.is_numeric and b.is_numeric:
             correlations = [table.correlation(a.name, b.name) for table in tables]
             score = 1.0 - abs(correlations[0] - correlations[1]) / 2
         else:
@@ -100,10 +99,10 @@ class _Table:
     @classmethod
     def of(cls, frame: pd.DataFrame, real: pd.DataFrame, columns: Sequence[Column]) -> _Table:
         """Return the cells of `frame`; numbers are divided into the deciles of `real`."""
-        numbers = {column.name: numbers_of(frame, column) for column in columns if is_numeric(column)}
+        numbers = {column.name: numbers_of(frame, column) for column in columns if column.is_numeric}
         classes = {
             column.name: decile_numbers(numbers[column.name], numbers_of(real, column))
-            if is_numeric(column)
+            if column.is_numeric
             else class_numbers_of(frame, column)
             for column in columns
         }

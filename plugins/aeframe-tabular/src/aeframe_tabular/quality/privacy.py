@@ -13,7 +13,6 @@ from aeframe_tabular.column import Column
 from aeframe_tabular.quality.cells import (
     Floats,
     class_numbers_of,
-    is_numeric,
     numbers_of,
     sample_rows,
     used_columns,
@@ -125,7 +124,7 @@ def _row_hashes(frame: pd.DataFrame, columns: Sequence[Column]) -> NDArray[np.ui
     """Return a hash of each row ``(N,)``, equal for equal rows."""
     cells = {}
     for position, column in enumerate(columns):
-        if is_numeric(column):
+        if column.is_numeric:
             numbers = numbers_of(frame, column)
             if column.kind != "date":
                 decimals = 0 if column.kind == "integer" else column.decimals
@@ -141,7 +140,7 @@ def _coordinates(frame: pd.DataFrame, real: pd.DataFrame, columns: Sequence[Colu
     """Return the rows as ``(N, D)``: the distance of two is the mean over D of the absolute difference, at most 1."""
     coordinates = [
         quantile_ranks(numbers_of(frame, column), numbers_of(real, column))
-        if is_numeric(column)
+        if column.is_numeric
         else class_numbers_of(frame, column)
         for column in columns
     ]

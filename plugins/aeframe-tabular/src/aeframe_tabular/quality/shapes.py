@@ -12,7 +12,6 @@ from aeframe_tabular.column import Column
 from aeframe_tabular.quality.cells import (
     Floats,
     class_numbers_of,
-    is_numeric,
     num_class_numbers,
     numbers_of,
     total_variation,
@@ -51,7 +50,7 @@ def column_shapes(real: pd.DataFrame, synthetic: pd.DataFrame, columns: Sequence
 
 
 def _shape_score(real: pd.DataFrame, synthetic: pd.DataFrame, column: Column) -> float:
-    if is_numeric(column):
+    if column.is_numeric:
         return number_shape(numbers_of(real, column), numbers_of(synthetic, column))
     classes = [class_numbers_of(frame, column) for frame in (real, synthetic)]
     return 1.0 - total_variation(classes[0], classes[1], num_class_numbers(column))

@@ -14,8 +14,6 @@ from aeframe_tabular.column import Column
 from aeframe_tabular.quality.cells import (
     Floats,
     class_numbers_of,
-    is_discrete,
-    is_numeric,
     numbers_of,
     sample_rows,
     used_columns,
@@ -102,7 +100,7 @@ def utility_scores(
         )
     kept = {column.name: _frequent_classes(train, column, _MAX_CATEGORIES) for column in features if _unordered(column)}
     x = [_features(frame, features, kept) for frame in (train, test, drawn)]
-    if is_discrete(predicted):
+    if predicted.is_discrete:
         frequent = _frequent_classes(train, predicted, _MAX_TARGET_CLASSES)
         y = [_grouped(class_numbers_of(frame, predicted), frequent) for frame in (train, test, drawn)]
         score = "AUC"
@@ -126,7 +124,7 @@ def utility_scores(
 
 def default_target(columns: Sequence[Column]) -> Column | None:
     """Return the last column of classes, without any the last one of numbers; None for a table of dates only."""
-    discrete = [column for column in columns if is_discrete(column)]
+    discrete = [column for column in columns if column.is_discrete]
     numbers = [column for column in columns if column.kind in ("number", "integer")]
     return next(iter(discrete[-1:] + numbers[-1:]), None)
 
@@ -144,7 +142,7 @@ def _target(columns: Sequence[Column], name: str | None) -> Column:
 
 
 def _target_present(frame: pd.DataFrame, column: Column) -> Any:
-    if is_numeric(column):
+    if column.is_numeric:
         return ~np.isnan(numbers_of(frame, column))
     return class_numbers_of(frame, column) < len(column.classes)
 
@@ -170,7 +168,7 @@ def _features(frame: pd.DataFrame, columns: Sequence[Column], kept: dict[str, An
     """Return the features ``(N, D)``, NaN where missing: numbers, and the positions of classes."""
     features = []
     for column in columns:
-        if is_numeric(column):
+        if column.is_numeric:
             features.append(numbers_of(frame, column))
             continue
         classes = class_numbers_of(frame, column)

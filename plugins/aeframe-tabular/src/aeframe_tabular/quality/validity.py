@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from aeframe_tabular.column import Column
-from aeframe_tabular.quality.cells import class_numbers_of, is_discrete, numbers_of, used_columns
+from aeframe_tabular.quality.cells import class_numbers_of, numbers_of, used_columns
 
 _TOLERANCE = 1e-6
 """The part of its range by which a number may be outside: samples have single precision."""
@@ -58,7 +58,7 @@ def valid_cells(real: pd.DataFrame, synthetic: pd.DataFrame, column: Column) -> 
     if not _has_dtype(series.dtype, column):
         return np.zeros(len(series), dtype=np.bool_)
     missing = series.isna().to_numpy()
-    if is_discrete(column):
+    if column.is_discrete:
         valid = class_numbers_of(synthetic, column) < len(column.classes)
     else:
         numbers = numbers_of(synthetic, column)
@@ -74,7 +74,7 @@ def valid_cells(real: pd.DataFrame, synthetic: pd.DataFrame, column: Column) -> 
 
 
 def _has_dtype(dtype: Any, column: Column) -> bool:
-    if is_discrete(column):
+    if column.is_discrete:
         return isinstance(dtype, pd.CategoricalDtype)
     if column.kind == "date":
         return bool(pd.api.types.is_datetime64_dtype(dtype))

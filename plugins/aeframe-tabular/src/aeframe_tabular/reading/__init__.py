@@ -5,19 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from aeframe.data.tables.compression import SUFFIXES, plain_suffix
+from aeframe.data.file_samples import OnError
+from aeframe.data.tables.compression import SUFFIXES, TEXT_SUFFIXES, plain_suffix
 from aeframe.errors import AeframeError, did_you_mean
 from aeframe_tabular.reading import arrays, arrow, sqlite, text, workbook
 from aeframe_tabular.reading.memory import frame_of
-from aeframe_tabular.reading.table import OnError, RawTable, TableOptions
+from aeframe_tabular.reading.table import RawTable, TableOptions
 
 _READERS: dict[str, Callable[[Path, TableOptions, OnError], RawTable]] = {
-    ".csv": text.read,
-    ".tsv": text.read,
-    ".tab": text.read,
-    ".txt": text.read,
-    ".dat": text.read,
-    ".data": text.read,
+    **dict.fromkeys(TEXT_SUFFIXES, text.read),
     ".parquet": arrow.read,
     ".feather": arrow.read,
     ".xlsx": workbook.read,

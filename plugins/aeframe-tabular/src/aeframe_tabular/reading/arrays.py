@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from aeframe.data.file_samples import OnError
 from aeframe.errors import AeframeError, first_sentence
 from aeframe_tabular.reading.checks import checked
 from aeframe_tabular.reading.memory import stacked_names
 from aeframe_tabular.reading.plain_columns import plain_frame
 from aeframe_tabular.reading.selection import chosen_columns
-from aeframe_tabular.reading.table import OnError, RawTable, TableOptions
+from aeframe_tabular.reading.table import RawTable, TableOptions
 
 
 def read(path: Path, options: TableOptions, on_error: OnError) -> RawTable:

@@ -10,11 +10,12 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
+from aeframe.data.file_samples import OnError
 from aeframe.errors import AeframeError
 from aeframe_tabular.reading.checks import checked
 from aeframe_tabular.reading.plain_columns import PlainColumns
 from aeframe_tabular.reading.selection import chosen_columns
-from aeframe_tabular.reading.table import OnError, RawTable, TableOptions
+from aeframe_tabular.reading.table import RawTable, TableOptions
 
 
 def read(path: Path, options: TableOptions, on_error: OnError) -> RawTable:

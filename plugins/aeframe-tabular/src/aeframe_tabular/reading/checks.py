@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from aeframe.data.file_samples import OnError
 from aeframe.errors import AeframeError
-from aeframe_tabular.reading.table import OnError, RawTable
+from aeframe_tabular.reading.table import RawTable
 
 
 def checked(raw: RawTable, on_error: OnError, missing: tuple[str | float, ...] = ()) -> RawTable:

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from aeframe.data.file_samples import OnError
 from aeframe.errors import AeframeError
 from aeframe_tabular.reading.checks import checked
 from aeframe_tabular.reading.plain_columns import plain_frame
 from aeframe_tabular.reading.selection import chosen_columns
-from aeframe_tabular.reading.table import OnError, RawTable, TableOptions
+from aeframe_tabular.reading.table import RawTable, TableOptions
 
 
 def frame_of(

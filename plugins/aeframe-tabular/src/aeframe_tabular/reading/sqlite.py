@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from aeframe.data.file_samples import OnError
 from aeframe.errors import AeframeError, did_you_mean
 from aeframe_tabular.reading.checks import checked
 from aeframe_tabular.reading.plain_columns import plain_frame
 from aeframe_tabular.reading.selection import chosen_columns
-from aeframe_tabular.reading.table import OnError, RawTable, TableOptions
+from aeframe_tabular.reading.table import RawTable, TableOptions
 
 
 def read(path: Path, options: TableOptions, on_error: OnError) -> RawTable:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-OnError = Literal["raise", "skip"]
+from aeframe.data.tables import TextOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,10 @@ class TableOptions:
     """Names of the columns that are read, in this order; None for all."""
     exclude: tuple[str, ...] = ()
     """Names of columns that are not read."""
+
+    def of_text(self) -> TextOptions:
+        """Return how a text table is written, as far as it is stated."""
+        return TextOptions(self.header, self.delimiter, self.decimal, self.encoding, self.missing)
 
 
 @dataclass(slots=True)

@@ -18,7 +18,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 
-from aeframe.data.tables import TextOptions
+from aeframe.data.file_samples import OnError
 from aeframe.data.tables.compression import READ_ERRORS, SUFFIXES, open_binary
 from aeframe.data.tables.dialect import WHITESPACE, Dialect, delimiter_hint, find_dialect, rows_of_cells
 from aeframe.data.tables.header_line import FirstLines, read_first_lines
@@ -26,7 +26,7 @@ from aeframe.data.tables.scan import unreadable
 from aeframe.errors import AeframeError
 from aeframe_tabular.reading.checks import checked
 from aeframe_tabular.reading.selection import chosen_columns
-from aeframe_tabular.reading.table import OnError, RawTable, TableOptions
+from aeframe_tabular.reading.table import RawTable, TableOptions
 from aeframe_tabular.reading.text_columns import Marks, column_of_text
 
 _BLOCK_BYTES = 1 << 23
@@ -53,8 +53,7 @@ class _Layout:
 
 def read(path: Path, options: TableOptions, on_error: OnError) -> RawTable:
     """Read a text table; see `aeframe_tabular.reading.read_frame`."""
-    stated = TextOptions(options.header, options.delimiter, options.decimal, options.encoding, options.missing)
-    dialect = find_dialect(path, stated)
+    dialect = find_dialect(path, options.of_text())
     first = read_first_lines(path, dialect, options.header)
     notes = list(dialect.notes)
     row_id = _row_id(first, options)

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from aeframe.data.file_samples import OnError
 from aeframe.errors import AeframeError, did_you_mean
 from aeframe_tabular.reading.checks import checked
 from aeframe_tabular.reading.plain_columns import plain_frame
 from aeframe_tabular.reading.selection import chosen_columns
-from aeframe_tabular.reading.table import OnError, RawTable, TableOptions
+from aeframe_tabular.reading.table import RawTable, TableOptions
 
 _ERRORS = frozenset({"#N/A", "#NULL!", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!"})
 """What cells show whose formula fails; they are missing."""

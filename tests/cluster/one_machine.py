@@ -59,6 +59,10 @@ class Cluster:
         fields = dict(word.split("=", 1) for word in self.run("scontrol", "show", "job", job).split() if "=" in word)
         return fields["JobState"]
 
+    def logs(self) -> str:
+        """Return the ends of what the controller and the nodes wrote."""
+        return _ends(self.folder, "*.log")
+
     def wait(self, job: str, *, until: tuple[str, ...] = ("COMPLETED",), seconds: float = 300.0) -> None:
         """Wait until a job has one of the states.
 
@@ -68,9 +72,13 @@ class Cluster:
         end = time.monotonic() + seconds
         ended = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL"}
         while (state := self.state(job)) not in until:
-            assert state not in ended - set(until), f"job {job} is {state}"
+            assert state not in ended - set(until), f"job {job} is {state}\n{self.logs()}"
             assert time.monotonic() < end, f"job {job} is still {state}"
             time.sleep(0.2)
+
+    def wait_until_idle(self) -> None:
+        """Wait until no job runs or ends on a node."""
+        _wait_for(lambda: _idle_nodes(self) == _NODES, self.folder)
 
 
 @contextmanager
@@ -125,12 +133,15 @@ def _idle_nodes(cluster: Cluster) -> int:
     return done.stdout.split().count("idle")
 
 
+def _ends(folder: Path, pattern: str) -> str:
+    return "\n".join(path.read_text(errors="replace")[-2000:] for path in sorted(folder.glob(pattern)))
+
+
 def _wait_for(condition: Callable[[], bool], folder: Path) -> None:
     end = time.monotonic() + _WAIT
     while not condition():
-        logs = "\n".join(path.read_text(errors="replace")[-2000:] for path in folder.glob("*.out"))
         if time.monotonic() > end:
-            raise StartError(f"the cluster does not start\n{logs}")
+            raise StartError(f"the cluster does not start\n{_ends(folder, '*.out')}")
         time.sleep(0.1)
 
 

@@ -73,7 +73,9 @@ def wait_for_a_checkpoint(work: Path, job: str) -> None:
 def start_again(cluster: Cluster, job: str) -> None:
     """Start a job that was requeued at once; Slurm makes it wait two minutes."""
     cluster.wait(job, until=("PENDING",))
-    cluster.run("scontrol", "update", f"JobId={job}", "StartTime=now")
+    # A node refuses a job whose credential is of the second in which its former start ended.
+    cluster.wait_until_idle()
+    cluster.run("scontrol", "update", f"JobId={job}", "StartTime=now+2seconds")
 
 
 @pytest.fixture(scope="session")

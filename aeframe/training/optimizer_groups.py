@@ -20,6 +20,7 @@ from aeframe.model.autoencoder import Autoencoder
 from aeframe.model.part_names import part_of, selected_parts
 from aeframe.parts.critics.base import Critic
 from aeframe.parts.schedules import Schedule
+from aeframe.training.fused import with_fused_kernel
 from aeframe.training.learning_rate import ScheduledLR
 from aeframe.training.sharding import as_written, is_sharded, local, sharded_like, whole
 from aeframe.types import ForwardOutput, LossTerms, TrainingProgress
@@ -90,7 +91,9 @@ class OptimizerGroup:
         self._factors = [*([1.0] if others else []), *(part.factor for part in self._scaled.values())]
         try:
             self.optimizer: Optimizer = build(
-                "optimizer", {**options, "lr": rate}, params=torch_groups if torch_groups else parameters
+                "optimizer",
+                {**with_fused_kernel(options, parameters), "lr": rate},
+                params=torch_groups if torch_groups else parameters,
             )
         except ValueError as error:
             first = str(error).partition("\n")[0]

@@ -30,7 +30,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         model: str = "ae",
         *,
         n_components: int | None = None,
-        max_epochs: int = 50,
+        max_epochs: int | None = None,
         batch_size: int | None = None,
         settings: Mapping[str, Any] | None = None,
         validation_fraction: float = 0.1,
@@ -111,7 +111,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     Args:
         model: The recipe, such as ``ae``, ``vae`` or ``vqvae``.
         n_components: Numbers of the code (``latent.dim``); None for the default of the recipe.
-        max_epochs: Training epochs.
+        max_epochs: Training epochs; None chooses them by the number of samples.
         batch_size: Samples in a batch; None chooses it by the number of samples.
         settings: Further settings of `aeframe.fit`: ``{"encoder": {"hidden": [64]}, "optimizer": {"lr": 1e-3}}``.
         validation_fraction: Fraction of the samples that is held out to select the best weights.
@@ -169,7 +169,7 @@ class AutoencoderOutlierDetector(OutlierMixin, _Estimator):  # type: ignore[misc
             its reconstruction and residual from those of the training samples, and also finds outliers that are so
             frequent that the model reconstructs them; ``reconstruction`` is the reconstruction loss per column;
             ``bound`` the bound on its likelihood.
-        max_epochs: Training epochs.
+        max_epochs: Training epochs; None chooses them by the number of samples.
         batch_size: Samples in a batch; None chooses it by the number of samples.
         settings: Further settings of `aeframe.fit`.
         validation_fraction: Fraction of the samples that is held out to select the best weights.
@@ -190,7 +190,7 @@ class AutoencoderOutlierDetector(OutlierMixin, _Estimator):  # type: ignore[misc
         n_components: int | None = None,
         contamination: float = 0.1,
         method: Literal["mahalanobis", "reconstruction", "bound"] = "mahalanobis",
-        max_epochs: int = 50,
+        max_epochs: int | None = None,
         batch_size: int | None = None,
         settings: Mapping[str, Any] | None = None,
         validation_fraction: float = 0.1,

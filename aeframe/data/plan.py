@@ -12,21 +12,26 @@ from aeframe.devices import LocalRows
 from aeframe.errors import AeframeError
 from aeframe.noise import ORDER, noise_of
 
-DEFAULT_BATCH_SIZE = 64
+USUAL_BATCH_SIZE = 64
+_LARGEST_BATCH_SIZE = 1024
+"""The largest that is chosen; larger batches need another learning rate."""
+_BATCHES_PER_EPOCH = 2000
+"""Batches in an epoch above which larger ones are chosen."""
 _CPU = torch.device("cpu")
 
 
 def default_batch_size(length: int, world: int = 1) -> int:
-    """Return the batch size for training where none is set: 64, or less for fewer than 128 samples.
+    """Return the batch size for training where none is set: 64, less for few samples, up to 1,024 for many.
 
-    An epoch of few samples then still has two batches or more. It depends on the number of devices only where each
-    would have fewer than two samples.
+    An epoch of fewer than 128 samples then still has two batches or more, and one of up to 4,096,000 has at most 4,000.
+    It depends on the number of devices only where each would have fewer than two samples.
 
     Args:
         length: Number of training samples.
         world: Number of devices.
     """
-    largest = max(2, min(DEFAULT_BATCH_SIZE, length // 2))
+    wanted = min(_LARGEST_BATCH_SIZE, max(USUAL_BATCH_SIZE, length // _BATCHES_PER_EPOCH))
+    largest = max(2, min(wanted, length // 2))
     return max(2 * world, 1 << (largest.bit_length() - 1))
 
 

@@ -9,6 +9,7 @@ from hydra.types import RunMode
 
 from aeframe.errors import AeframeError
 from aeframe.experiment.composition.loader import CONFIG, Loader, task_config
+from aeframe.experiment.data_sized import CHOSEN
 from aeframe.experiment.validation import validated
 from aeframe.kinds import GROUPS
 from aeframe.runs.comparison import flat_settings
@@ -25,7 +26,8 @@ def changed_settings(config: Mapping[str, Any], overrides: Sequence[str] = ()) -
 
     Args:
         config: The config of the run, as `RunFolder.read_config` returns it.
-        overrides: The overrides of the run, which show whether ``batch_size`` was set or chosen from the data.
+        overrides: The overrides of the run, which show whether settings such as ``batch_size`` were set or chosen from
+            the data.
     """
     recipe = config["model"]["name"]
     chosen = [f"{group}={config[group]['name']}" for group in ("modality", "data")]
@@ -42,12 +44,12 @@ def changed_settings(config: Mapping[str, Any], overrides: Sequence[str] = ()) -
     except AeframeError:
         # A recipe of a plugin or of a file that is not here.
         return None
-    is_batch_size_set = any(override.startswith(("batch_size=", "experiment=")) for override in overrides)
     names = {group: str(default[group]["name"]) for group in GROUPS}
     changes = []
     for key, value in flat_settings(config):
         expected = names.get(key, default_options.get(key, ""))
-        if value != expected and (key != "batch_size" or expected != "None" or is_batch_size_set):
+        is_set = any(override.startswith((f"{key}=", "experiment=")) for override in overrides)
+        if value != expected and (key not in CHOSEN or expected != "None" or is_set):
             changes.append(SettingChange(key, value, "" if expected == _MISSING else expected))
     return changes
 

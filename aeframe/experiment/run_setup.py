@@ -13,9 +13,9 @@ from aeframe.data.fingerprint import DataRecord, resolved_paths
 from aeframe.data.labels import check_labels, condition_on_labels
 from aeframe.data.modality import Modality, Splits
 from aeframe.data.pairs import Paired
-from aeframe.data.plan import DEFAULT_BATCH_SIZE, default_batch_size
 from aeframe.evaluation.evaluator import Evaluator, metrics_of
 from aeframe.experiment.checks import check
+from aeframe.experiment.data_sized import with_chosen
 from aeframe.experiment.objects import RunObjects
 from aeframe.experiment.warm_start import init_source, with_absolute_init
 from aeframe.factory import build
@@ -78,7 +78,10 @@ def build_run(
         modality.load_state(modality_state)
     splits = modality.prepare(dataset, learn=modality_state is None)
     splits = dataset.attach(splits)
-    config = {**config, "batch_size": _batch_size(config, splits)}
+    trainer = with_devices(config["trainer"])
+    config, notes = with_chosen(config, len(splits.train), num_devices(trainer) * trainer["num_nodes"])
+    for note in notes:
+        splits.notes.add(note)
     record = DataRecord.of(config["data"], dataset, splits, spec)
     splits = condition_on_labels(splits, config["label_classes"])
     if config["label_classes"]:
@@ -117,17 +120,6 @@ def build_run(
     )
     sampler: Sampler = build("sampler", config["sampler"], model=model)
     return RunSetup(dict(config), modality, splits, record, model, sampler, data, module, evaluator, report)
-
-
-def _batch_size(config: Mapping[str, Any], splits: Splits) -> int:
-    """Return the batch size of the config, or one that fits the data where none is set; smaller ones are noted."""
-    if config["batch_size"] is not None:
-        return int(config["batch_size"])
-    trainer = with_devices(config["trainer"])
-    batch_size = default_batch_size(len(splits.train), num_devices(trainer) * trainer["num_nodes"])
-    if batch_size < DEFAULT_BATCH_SIZE:
-        splits.notes.add(f"batch_size={batch_size}, because there are only {len(splits.train)} training samples")
-    return batch_size
 
 
 def monitor_mode(config: Mapping[str, Any]) -> str:

@@ -65,10 +65,13 @@ class RunSettings:
     # numpy's generators take no larger seed.
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
     batch_size: int | None = None
-    """Samples in a batch, over all devices together; null is 64, or less for fewer than 128 training samples."""
+    """Samples in a batch, over all devices together; null is 64, less for fewer than 128 training samples, and up to
+    1,024 for more than 128,000."""
     workers: Count = 0
     """Processes that load data; data in memory need none."""
-    max_epochs: PositiveCount = 50
+    max_epochs: PositiveCount | None = None
+    """Passes over the training samples; null is 50, more for few samples (at least 1,000 batches) and fewer for many
+    (at most 50,000)."""
     max_batches: PositiveCount | None = None
     """End after this many batches, also within an epoch."""
     max_hours: Positive | None = None

@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from aeframe.data.fingerprint import resolved_paths
 from aeframe.errors import AeframeError
 from aeframe.experiment.completion import is_complete
 from aeframe.experiment.compose import stored_config
+from aeframe.experiment.data_sized import stored_choices
 from aeframe.experiment.objects import RunObjects
 from aeframe.experiment.resume import AUTO, check_unchanged
 from aeframe.experiment.warm_start import with_absolute_init
@@ -41,8 +42,8 @@ class Start:
     """Whether the folder has a run to continue or to finish."""
     is_complete: bool = False
     """Whether the run of the command is trained, tested and saved already."""
-    batch_size: int | None = None
-    """The batch size of the run that is continued, where the command leaves it out."""
+    chosen: Mapping[str, Any] = field(default_factory=dict)
+    """What the run that is continued has chosen from its data, for the settings that the command leaves out."""
     command: str = ""
     """The digest of the command's settings, see `command_digest`; empty for a run that is not looked for."""
     is_locked: bool = False
@@ -54,9 +55,8 @@ class Start:
         return RunFolder(Path(self.path))
 
     def config(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the config of the run with its settings ``resume`` and ``batch_size`` set by this start."""
-        batch_size = config["batch_size"] if self.batch_size is None else self.batch_size
-        return {**config, "batch_size": batch_size, "resume": self.path if self.continues else None}
+        """Return the config of the run, with the settings that this start decides."""
+        return {**config, **self.chosen, "resume": self.path if self.continues else None}
 
 
 @contextmanager
@@ -112,7 +112,7 @@ def _decided(config: Mapping[str, Any], job: int | None, objects: RunObjects, st
     return Start(
         str(folder.path),
         continues=continues,
-        batch_size=_stored_batch_size(folder, config) if continues else None,
+        chosen=stored_choices(config, stored_config(folder)) if continues else {},
         command=command,
         is_locked=True,
     )
@@ -126,15 +126,8 @@ def _in_folder(folder: RunFolder, config: Mapping[str, Any], command: str) -> St
         check_unchanged(config, stored_config(folder), folder)
     if is_complete(folder, config):
         return Start(str(folder.path), is_complete=True, command=command)
-    return Start(str(folder.path), continues=True, batch_size=_stored_batch_size(folder, config), command=command)
-
-
-def _stored_batch_size(folder: RunFolder, config: Mapping[str, Any]) -> int | None:
-    """Return the batch size of a run, which it has chosen from its data if the command leaves it out."""
-    if config["batch_size"] is not None:
-        return None
-    size: int | None = stored_config(folder)["batch_size"]
-    return size
+    chosen = stored_choices(config, stored_config(folder))
+    return Start(str(folder.path), continues=True, chosen=chosen, command=command)
 
 
 def command_digest(config: Mapping[str, Any], objects: RunObjects) -> str:

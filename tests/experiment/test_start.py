@@ -75,12 +75,12 @@ def message(*overrides: str, **arguments: Any) -> str:
 def test_auto_begins_a_run_and_continues_it(workplace: Path) -> None:
     words = ["resume=auto", "folder=run", "latent.dim=3"]
     begun = start(*words, "max_epochs=4", leave="files")
-    assert (begun.path, begun.continues, begun.batch_size) == ("run", False, None)
+    assert (begun.path, begun.continues, begun.chosen) == ("run", False, {})
     # Without a checkpoint the run is begun again.
     assert not start(*words, "max_epochs=4").continues
     continued = start(*words, "max_epochs=5")
     # The batch size was chosen from the data; the command leaves it out.
-    assert (continued.path, continued.continues, continued.batch_size) == ("run", True, 64)
+    assert (continued.path, continued.continues, continued.chosen) == ("run", True, {"batch_size": 64})
     config = continued.config(compose([*words, "max_epochs=5"]))
     assert (config["resume"], config["max_epochs"], config["batch_size"]) == ("run", 5, 64)
 

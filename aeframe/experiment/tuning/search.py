@@ -25,6 +25,7 @@ from aeframe.experiment.checks import SuspiciousConfigWarning, check
 from aeframe.experiment.compose import composed_by
 from aeframe.experiment.composition.hidden import hidden_options
 from aeframe.experiment.composition.loader import Loader
+from aeframe.experiment.data_sized import DEFAULT_EPOCHS
 from aeframe.experiment.dotted_keys import ABSENT, get_value
 from aeframe.experiment.objects import RunObjects
 from aeframe.experiment.received import received
@@ -136,7 +137,9 @@ class _Search:
         path = studies / f"{name or run_id()}.db" if file is None else Path(file)
         pruner: BasePruner = NopPruner()
         if prune:
-            pruner = MedianPruner(n_startup_trials=5, n_warmup_steps=math.ceil(_WARMUP * self.config["max_epochs"]))
+            # Without a number, that of a trial depends on its batch size.
+            epochs = self.config["max_epochs"] or DEFAULT_EPOCHS
+            pruner = MedianPruner(n_startup_trials=5, n_warmup_steps=math.ceil(_WARMUP * epochs))
         with opened_study(
             path,
             folder=studies / path.stem,

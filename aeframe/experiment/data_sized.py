@@ -1,0 +1,73 @@
+"""Settings that are chosen from the number of training samples where a config leaves them out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from aeframe.data.plan import USUAL_BATCH_SIZE, default_batch_size
+from aeframe.runs.folder import RunFolder
+
+CHOSEN = ("batch_size", "max_epochs")
+"""Settings for which null means a choice by the data."""
+DEFAULT_EPOCHS = 50
+_BATCHES = 1_000, 50_000
+"""The fewest and the most batches of a run. Below, a network with default settings has hardly moved from its initial
+weights: autoencoders of a few hundred rows need some hundred batches to reconstruct better than PCA. The most are an
+hour or less for small networks; more epochs of millions of samples are of use to large ones only."""
+
+
+def with_chosen(config: Mapping[str, Any], num_samples: int, world: int) -> tuple[dict[str, Any], list[str]]:
+    """Return the config with the settings of `CHOSEN`, and a sentence for each that is not the usual one.
+
+    Args:
+        config: The config of a run.
+        num_samples: Number of training samples.
+        world: Number of devices.
+    """
+    config, notes = dict(config), []
+    if config["batch_size"] is None:
+        config["batch_size"] = size = default_batch_size(num_samples, world)
+        if size != USUAL_BATCH_SIZE:
+            notes.append(f"batch_size={size}, because there are {_samples(num_samples)}")
+    if config["max_epochs"] is None:
+        per_epoch = math.ceil(num_samples / config["batch_size"])
+        config["max_epochs"] = epochs = default_epochs(per_epoch, config["max_batches"])
+        if epochs != DEFAULT_EPOCHS and config["max_batches"] is None:
+            notes.append(f"max_epochs={epochs}, because {_samples(num_samples)} are {per_epoch} batches an epoch")
+    return config, notes
+
+
+def default_epochs(batches_per_epoch: int, max_batches: int | None = None) -> int:
+    """Return the number of epochs where none is set: 50, but 1,000 to 50,000 batches, and at least one epoch.
+
+    Args:
+        batches_per_epoch: Batches in an epoch, rounded up.
+        max_batches: The limit of batches that is set; the epochs then suffice for it.
+    """
+    if max_batches is not None:
+        return math.ceil(max_batches / batches_per_epoch)
+    fewest, most = _BATCHES
+    return max(1, min(max(DEFAULT_EPOCHS, math.ceil(fewest / batches_per_epoch)), most // batches_per_epoch))
+
+
+def stored_choices(config: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a run has chosen from its data, for the settings that its command leaves out.
+
+    Args:
+        config: The config of the command.
+        stored: The config of the run.
+    """
+    return {name: stored[name] for name in CHOSEN if config[name] is None}
+
+
+def with_stored_choices(config: Mapping[str, Any], folder: RunFolder) -> dict[str, Any]:
+    """Return the config of a command with what the run in a folder has chosen from its data."""
+    if all(config[name] is not None for name in CHOSEN):
+        return dict(config)
+    return {**config, **stored_choices(config, folder.read_config())}
+
+
+def _samples(num: int) -> str:
+    return f"only {num} training samples" if num < 2 * USUAL_BATCH_SIZE else f"{num:,} training samples"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +56,26 @@ def checked_class(kind: str, key: str, part: Mapping[str, Any]) -> dict[str, Any
         if options.get(name) == "???" or (parameter.default is parameter.empty and not has_value):
             raise AeframeError(f"{key}: {path} needs a value for '{name}'; set {key}.{name}=...")
     return {CLASS: path, **options}
+
+
+def check_callbacks(callbacks: Sequence[Callback]) -> None:
+    """Check that a run can use the callbacks.
+
+    Raises:
+        AeframeError: It cannot; the message has what to use instead.
+    """
+    from lightning.pytorch.callbacks import GradientAccumulationScheduler, StochasticWeightAveraging
+
+    unsupported = {
+        GradientAccumulationScheduler: "works in automatic optimization only; set accumulate=, or "
+        "optimizers.GROUP.accumulate=",
+        StochasticWeightAveraging: "averages after the last checkpoint, but a run saves the model of its best one; "
+        "set ema=0.999, or use it in a Trainer of your own (aeframe.build)",
+    }
+    for callback in callbacks:
+        for kind, reason in unsupported.items():
+            if isinstance(callback, kind):
+                raise AeframeError(f"callback {type(callback).__name__} {reason}")
 
 
 def build_class(kind: str, key: str, part: Mapping[str, Any], **injected: Any) -> Any:

@@ -28,6 +28,7 @@ from aeframe.experiment.composition.loader import CONFIG, Loader
 from aeframe.experiment.local_device import use_free_device
 from aeframe.experiment.optuna_sweeper import check_direction, first_point
 from aeframe.experiment.sweep import PlannedSweep, PointRecord, planned_sweep, recorded_point
+from aeframe.phases import measured, phase, process_age
 from aeframe.runs.run_id import exported_run_id
 from aeframe.runs.sweep_plan import chosen_keys, point_text, varied_keys, without_folders
 from aeframe.training.launchers import num_devices, with_devices
@@ -67,12 +68,14 @@ def _train(config: DictConfig, overrides: Sequence[str], record: PointRecord | N
         if record is not None:
             record.monitor(run_config)
             use_free_device(run_config["trainer"], str(HydraConfig.get().launcher.get("_target_", "")))
-        # Importing Lightning takes seconds, so errors in the config are raised first.
-        from aeframe.experiment.workflow import train
-        from aeframe.runs.sweep import finished_value
-
         # The environment passes the id of the run to the other processes of a run on several devices.
-        with user_errors(), exported_run_id():
+        with measured() as phases, user_errors(), exported_run_id():
+            if record is None and (age := process_age()) is not None:
+                phases.add("start", age)
+            with phase("imports"):
+                # Importing Lightning takes seconds, so errors in the config are raised first.
+                from aeframe.experiment.workflow import train
+                from aeframe.runs.sweep import finished_value
             if record is not None and folder is not None and (monitored := finished_value(folder)) is not None:
                 # The sweep ended between the end of this run and its record.
                 record.finish(folder, monitored)

@@ -33,6 +33,7 @@ MAY_CHANGE = (
     "logger",
     "pictures",
     "progress",
+    "profile",
     "checkpoint_every",
     "stretch_schedules",
 )

@@ -23,6 +23,7 @@ from aeframe.model.assembly import assemble
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.model.initialisation import Initialisation, initialise
 from aeframe.parts.samplers.base import Sampler
+from aeframe.phases import phase
 from aeframe.registry import registry
 from aeframe.training.launchers import num_devices, with_devices
 from aeframe.training.module import AutoencoderModule
@@ -76,8 +77,9 @@ def build_run(
     config = resolved_paths(config)
     if modality_state is not None:
         modality.load_state(modality_state)
-    splits = modality.prepare(dataset, learn=modality_state is None)
-    splits = dataset.attach(splits)
+    with phase("data"):
+        splits = modality.prepare(dataset, learn=modality_state is None)
+        splits = dataset.attach(splits)
     trainer = with_devices(config["trainer"])
     config, notes = with_chosen(config, len(splits.train), num_devices(trainer) * trainer["num_nodes"])
     for note in notes:

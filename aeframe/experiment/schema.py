@@ -135,6 +135,8 @@ class RunSettings:
     """Whether to print the parts, the test metrics, notes and advice."""
     progress: bool | None = None
     """Whether to show a progress bar; null shows it only on a terminal."""
+    profile: bool = False
+    """Whether to print where the time went, and to write it to ``time.json``."""
     root: str = "runs"
     """The folder in which run folders are created."""
     folder: str | None = None

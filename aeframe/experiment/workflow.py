@@ -11,7 +11,7 @@ from typing import Any
 import lightning.pytorch as L
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback, GradientAccumulationScheduler, StochasticWeightAveraging
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
 
 from aeframe.data.fingerprint import compare
@@ -21,7 +21,7 @@ from aeframe.evaluation.evaluator import Evaluator, measure, metrics_of
 from aeframe.evaluation.report.advice import advice
 from aeframe.evaluation.report.pictures import draw_pictures
 from aeframe.evaluation.units import units_of
-from aeframe.experiment.callbacks_and_loggers import build_callbacks, build_loggers
+from aeframe.experiment.callbacks_and_loggers import build_callbacks, build_loggers, check_callbacks
 from aeframe.experiment.completion import finished_run, is_trained, reached_limit, start_message
 from aeframe.experiment.console import banner, closing_table, console_of, print_note
 from aeframe.experiment.finished_run import Run
@@ -38,9 +38,11 @@ from aeframe.model_store.modality_state import read_modality_state, write_modali
 from aeframe.model_store.trained_model import TrainedModel
 from aeframe.model_store.writer import save_model
 from aeframe.noise import random_rows
+from aeframe.phases import measured, phase, timed
 from aeframe.runs.folder import RunFolder
 from aeframe.runs.lock import run_lock
 from aeframe.runs.newest import NewestCheckpoint, newest_checkpoint
+from aeframe.runs.phase_table import report_phases
 from aeframe.runs.records import Records
 from aeframe.runs.run_logger import RunLogger
 from aeframe.training.averaging import WeightAverage
@@ -55,17 +57,11 @@ from aeframe.training.progress_line import ProgressLine
 from aeframe.training.run_checkpoints import RunCheckpoints
 from aeframe.training.time_limit import TrainingTimeLimit
 from aeframe.training.trainer import compile_in_place, make_trainer
+from aeframe.training.validation_time import ValidationTime
 from aeframe.types import TrainingProgress
 
 _NUM_PICTURED = 512
 """Samples of the test split that are used for pictures."""
-_UNSUPPORTED_CALLBACKS: Mapping[type, str] = {
-    GradientAccumulationScheduler: "works in automatic optimization only; set accumulate=, or "
-    "optimizers.GROUP.accumulate=",
-    StochasticWeightAveraging: "averages after the last checkpoint, but a run saves the model of its best one; set "
-    "ema=0.999, or use it in a Trainer of your own (aeframe.build)",
-}
-"""Callbacks that do not work in a run: why, and what to use instead."""
 
 
 def train(
@@ -97,7 +93,7 @@ def train(
     # Raises an error if the launcher has started another number of processes, before a folder is made.
     with_devices(config["trainer"])
     objects = objects or RunObjects()
-    with SignalGuard() as signals, started(config, job, objects) as start:
+    with measured(), SignalGuard() as signals, started(config, job, objects) as start:
         if start.is_complete:
             run, sentence = finished_run(start.folder, objects)
             if is_first_process():
@@ -235,6 +231,8 @@ class _RunInProgress:
                 status = "success"
             finally:
                 close_loggers(self.loggers, status=status)
+            if self.config["profile"] and is_first_process():
+                report_phases(self.console, self.folder)
         return run
 
     # -- before training -----------------------------------------------------------------------------------------
@@ -297,10 +295,9 @@ class _RunInProgress:
         every, mode = config["checkpoint_every"], monitor_mode(config)
         monitor = f"val/{config['monitor']}"
         callbacks: list[Callback] = [*build_callbacks(config["callbacks"]), *self.objects.callbacks]
-        for callback in callbacks:
-            for unsupported, reason in _UNSUPPORTED_CALLBACKS.items():
-                if isinstance(callback, unsupported):
-                    raise AeframeError(f"callback {type(callback).__name__} {reason}")
+        check_callbacks(callbacks)
+        if config["profile"]:
+            callbacks.append(ValidationTime())
         if ProgressLine.wanted(config["progress"]) and not self.finish_only:
             callbacks.append(ProgressLine())
         if config["ema"] is not None:
@@ -389,7 +386,7 @@ class _RunInProgress:
 
     def _fit(self, trainer: L.Trainer, setup: RunSetup, newest: NewestCheckpoint | None) -> None:
         path = None if newest is None else self.folder.last
-        with self.signals.deferring(), restored_from(path):
+        with self.signals.deferring(), restored_from(path), phase("training"):
             trainer.fit(setup.module, datamodule=setup.data, ckpt_path=path, weights_only=True)
         if is_first_process():
             self.folder.write_state("trained")
@@ -400,10 +397,12 @@ class _RunInProgress:
         """Load the best weights, test them, save the model and draw pictures."""
         assert self.checkpoints is not None
         self._load_best(setup)
-        trainer.test(setup.module, datamodule=setup.data, verbose=False)
+        with phase("test"):
+            trainer.test(setup.module, datamodule=setup.data, verbose=False)
         metrics = setup.module.measured["test"]
         trained = self._trained_model(setup)
-        baseline = pca_error(trained.model, setup.splits.train, setup.splits.test, seed=self.config["seed"])
+        with phase("baseline"):
+            baseline = pca_error(trained.model, setup.splits.train, setup.splits.test, seed=self.config["seed"])
         of_baseline = baseline_metrics(baseline)
         setup.module.report(of_baseline, "test")
         metrics |= of_baseline
@@ -448,16 +447,19 @@ class _RunInProgress:
             data=setup.record,
         )
 
+    @timed("saving")
     def _save(self, setup: RunSetup, trained: TrainedModel, metrics: dict[str, float]) -> None:
         """Fit the ex-post density (the sampler of new codes), calibrate the modality, save the model, draw pictures."""
         config, folder, splits, sampler = self.config, self.folder, setup.splits, setup.sampler
         model, progress, device = trained.model, trained.progress, trained.device
         if sampler.requires_fit:
             batches = batches_to_fit(splits.train, config["batch_size"], config["seed"])
-            fit_sampler(sampler, model, batches, config["seed"])
+            with phase("sampler"):
+                fit_sampler(sampler, model, batches, config["seed"])
         folder.write_metrics({"test": metrics}, setup.evaluator.protocols_by_value())
-        setup.modality.calibrate(trained.reconstruct, splits.validation)
-        trained = trained.with_scale("reconstruction", splits.train, splits.validation, required=False)
+        with phase("scores"):
+            setup.modality.calibrate(trained.reconstruct, splits.validation)
+            trained = trained.with_scale("reconstruction", splits.train, splits.validation, required=False)
         save_model(
             folder.model,
             model,
@@ -470,17 +472,18 @@ class _RunInProgress:
             scales=trained.scales,
         )
         if config["pictures"]:
-            pictured = splits.test.batch(random_rows(len(splits.test), _NUM_PICTURED, config["seed"]))
-            pictures = draw_pictures(
-                folder.pictures,
-                model,
-                setup.modality,
-                pictured.to(device),
-                sampler,
-                seed=config["seed"],
-                measurements=Records(folder.metrics).read(),
-            )
-            log_pictures(self.loggers, pictures, progress.batch)
+            with phase("pictures"):
+                pictured = splits.test.batch(random_rows(len(splits.test), _NUM_PICTURED, config["seed"]))
+                pictures = draw_pictures(
+                    folder.pictures,
+                    model,
+                    setup.modality,
+                    pictured.to(device),
+                    sampler,
+                    seed=config["seed"],
+                    measurements=Records(folder.metrics).read(),
+                )
+                log_pictures(self.loggers, pictures, progress.batch)
 
     # -- messages ------------------------------------------------------------------------------------------------
 

@@ -133,6 +133,11 @@ class RunFolder:
         return self.checkpoints / PREVIOUS
 
     @property
+    def time(self) -> Path:
+        """Seconds of the phases of the run, with ``profile=true``."""
+        return self.path / "time.json"
+
+    @property
     def state(self) -> Path:
         """The status of the run: see `write_state`."""
         return self.path / "state.json"

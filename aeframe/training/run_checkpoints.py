@@ -15,6 +15,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from aeframe.errors import AeframeError, did_you_mean
 from aeframe.interruption import Interrupted, SignalGuard
+from aeframe.phases import phase
 from aeframe.training.averaging import WeightAverage
 from aeframe.training.checkpoint import publish_copy
 from aeframe.training.checkpoint_files import BEST, LAST
@@ -195,7 +196,8 @@ class RunCheckpoints(Checkpoint):
                 f"checkpoint '{path}' cannot be written: its folder was removed; restore it, then "
                 f"resume={path.parent.parent}"
             )
-        trainer.save_checkpoint(path, weights_only=False)
+        with phase("checkpoints"):
+            trainer.save_checkpoint(path, weights_only=False)
         self._written_at = time.monotonic()
         self._batch = self.written_batch = _module(pl_module).progress.batch
 

@@ -2,7 +2,7 @@
 
 FOLDER has ``features/cifar10_resnet18.npz``, X ``(5263, 512)``: activations of a ResNet-18 for pictures of CIFAR-10.
 They are divided 80/20 and standardised by the training rows; a tenth of these is for validation. Two more sets show
-that nothing is chosen for this one: scikit-learn's digits, and the dataset ``sparse_features``, whose features are known.
+that nothing is chosen for this one: digits of scikit-learn, and the dataset ``sparse_features`` of known features.
 
 It writes ``results/sparse_features.json`` and ``.md``: the fraction of variance explained, L0 and dead features on test
 rows, the recovery of the known features (``mcc``) and the seconds of training on one thread, for three seeds.
@@ -31,7 +31,7 @@ import aeframe
 RESULTS = Path(__file__).with_name("results")
 MODELS = ("topk_sae", "batch_topk_sae", "matryoshka_sae", "gated_sae", "jumprelu_sae")
 COMPONENTS = {"cifar10_resnet18": (32, 64), "digits": (8, 16)}
-EPOCHS = {"cifar10_resnet18": 8, "digits": 25, "known_features": 15}
+EPOCHS = {"cifar10_resnet18": 8, "digits": 25, "known_features": 10}
 L0 = {"cifar10_resnet18": 32, "digits": 8, "known_features": 8}
 KNOWN = {"name": "sparse_features", "samples": 10_000, "features": 512, "dim": 256, "active": 8.0}
 Array = NDArray[np.float32]

@@ -28,8 +28,9 @@ from aeframe.types import Batch, LossTerms, TrainingProgress
 
 from .conftest import make_data, make_module
 
-# Critics, codes that k-means sets in place, derivatives inside a loss, noise in the latent, weights of several parts.
-RECIPES = ("vae_gan", "simvq_vae", "rhvae", "contractive_ae", "gated_sae")
+# Critics, codes that k-means sets in place, derivatives inside a loss, noise in the latent, weights of several parts,
+# numbers that a latent measures on the batch.
+RECIPES = ("vae_gan", "simvq_vae", "rhvae", "contractive_ae", "gated_sae", "jumprelu_sae")
 TOLERANCE = 1e-5
 
 

@@ -27,9 +27,12 @@ def test_values_by_hand(make_model: Any) -> None:
 
 @pytest.mark.parametrize("name", ["topk", "batch_topk", "gated", "jumprelu", "matryoshka"])
 def test_every_sparse_latent_is_measured(make_model: Any, name: str) -> None:
-    evaluator = Evaluator(make_model(latent=name), metrics_of(()), seed=0)
+    model, batch = make_model(latent=name), Batch(torch.randn(20, 6))
+    # Dictionaries standardise their input by training samples.
+    model.train()(batch)
+    evaluator = Evaluator(model, metrics_of(()), seed=0)
     assert list(evaluator.metrics) == ["fve", "sparsity"]
-    evaluator.update(Batch(torch.randn(20, 6)), TrainingProgress(), 0)
+    evaluator.update(batch, TrainingProgress(), 0)
     values = evaluator.compute()
     assert 0 < values["dead"] < 1
     assert values["fve"] < 1

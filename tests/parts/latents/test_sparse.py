@@ -18,10 +18,12 @@ KINDS = ["topk", "batch_topk", "gated", "jumprelu", "matryoshka"]
 SMALL: dict[str, dict[str, Any]] = {
     "topk": {"k": 3},
     "batch_topk": {"k": 3},
-    "gated": {},
-    "jumprelu": {},
+    "gated": {"target_l0": 3},
+    "jumprelu": {"target_l0": 3},
     "matryoshka": {"k": 3, "prefixes": [0.25, 0.5]},
 }
+EXPLICIT = {"target_l0": None, "sparsity": 0.2}
+"""A sparsity weight instead of a target."""
 
 
 @pytest.fixture(autouse=True)
@@ -31,6 +33,15 @@ def _seeded() -> None:
 
 
 def make(name: str, feature_shape: Shape = (6,), **options: Any) -> Any:
+    """Return a dictionary for x of mean 0 and unit 1, which it does not measure."""
+    latent = new(name, feature_shape, **options)
+    size = len(latent.input_scale.mean)
+    measured = {"mean": torch.zeros(size), "squares": torch.tensor(1000.0 * size), "count": torch.tensor(1000)}
+    latent.input_scale.load_state_dict(measured)
+    return latent
+
+
+def new(name: str, feature_shape: Shape = (6,), **options: Any) -> Any:
     return build("latent", {"name": name, "dim": 12, **SMALL[name], **options}, feature_shape=feature_shape)
 
 
@@ -40,6 +51,7 @@ def by_hand(name: str, weight: list[list[float]], **options: Any) -> Any:
     latent = make(name, (rows.shape[1],), dim=len(rows), **options)
     latent.scale = 1.0
     with torch.no_grad():
+        latent.encode_bias.zero_()
         latent.encode_weight.copy_(rows)
         latent.decode_weight.copy_(rows)
     return latent
@@ -101,12 +113,14 @@ def test_directions_keep_length_one_in_training(name: str) -> None:
 def test_the_encoder_is_initialised_to_the_transposed_decoder(name: str) -> None:
     latent = make(name)
     torch.testing.assert_close(latent.encode_weight, latent.directions)
-    assert not latent.encode_bias.any()
+    # Gates start at a threshold for 3 of 12 features, the upper quartile of a normal variable.
+    bias = -0.6745 * latent.scale if name == "gated" else 0.0
+    torch.testing.assert_close(latent.encode_bias, torch.full((12,), bias), atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize(("name", "dim"), [("topk", 1024), ("batch_topk", 1024), ("gated", 1024), ("gated", 40)])
 def test_the_initial_reconstruction_is_as_long_as_x(name: str, dim: int) -> None:
-    latent = make(name, (30,), dim=dim, **({"k": 64} if name != "gated" else {}))
+    latent = make(name, (30,), dim=dim, **({"k": 64} if name != "gated" else EXPLICIT))
     x = torch.randn(200, 30)
     along = (latent(x, sample=True).decoder_input * x).sum(1) / x.square().sum(1)
     # 40 directions of 30: half of them make 2/3 of x, which is not made larger.
@@ -177,6 +191,20 @@ def test_a_dead_feature_with_a_negative_pre_activation_explains_nothing() -> Non
     assert found.terms["auxk"].tolist() == [10.0]
 
 
+def test_a_closed_gate_is_opened_by_the_error_of_the_others() -> None:
+    latent = by_hand("gated", [[1.0, 0.0], [0.0, 1.0]], dead_after=1, **EXPLICIT)
+    latent.steps_since_active[1] = 1
+    with torch.no_grad():
+        latent.encode_bias.copy_(torch.tensor([0.0, -5.0]))
+        latent.encode_weight[1] = torch.tensor([0.0, 0.5])
+    found = latent(torch.tensor([[3.0, 1.0]]), sample=True)
+    assert found.z.tolist() == [[3.0, 0.0]]
+    # Without the bias of its gate, the second feature explains half of (0, 1); a higher bias would explain more.
+    assert found.terms["auxk"].tolist() == [0.25]
+    torch.testing.assert_close(aux_gradient(found, latent, "encode_bias"), torch.tensor([0.0, -1.0]))
+    torch.testing.assert_close(aux_gradient(found, latent, "encode_weight"), torch.tensor([[0.0, 0.0], [-3.0, -1.0]]))
+
+
 @pytest.mark.parametrize("name", ["topk", "gated", "matryoshka"])
 def test_the_terms_have_no_gradient_to_the_input_features(name: str) -> None:
     latent = make(name, dead_after=1)
@@ -217,7 +245,7 @@ def test_auxk_uses_as_many_dead_features_as_half_the_size_of_x() -> None:
 
 def test_without_a_weight_there_is_no_auxk_term() -> None:
     assert "auxk" not in make("topk", auxk=0)(torch.randn(2, 6), sample=True).terms
-    assert "auxk" not in make("gated")(torch.randn(2, 6), sample=True).terms
+    assert "auxk" not in make("gated", auxk=0)(torch.randn(2, 6), sample=True).terms
     assert "auxk" in make("gated", auxk={"name": "linear"})(torch.randn(2, 6), sample=True).terms
 
 
@@ -275,7 +303,7 @@ def mean_active(latent: Any, x: Tensor) -> float:
 
 
 def test_gated_by_hand() -> None:
-    latent = by_hand("gated", [[1.0, 0.0], [0.0, 1.0]], sparsity=0.2)
+    latent = by_hand("gated", [[1.0, 0.0], [0.0, 1.0]], auxk=0, **EXPLICIT)
     with torch.no_grad():
         latent.encode_bias.copy_(torch.tensor([-1.0, 0.5]))
         latent.log_factor.copy_(torch.tensor([math.log(2.0), 0.0]))
@@ -284,13 +312,14 @@ def test_gated_by_hand() -> None:
     found = latent(torch.tensor([[3.0, 2.0], [0.5, 0.25]]), sample=True)
     # Gates 2, 2.5 and -0.5, 0.75; magnitudes 6.5, 1 and 1.5, 0 (of -0.75).
     torch.testing.assert_close(found.z, torch.tensor([[6.5, 1.0], [0.0, 0.0]]))
-    torch.testing.assert_close(found.terms["sparsity"], torch.tensor([4.5, 0.75]))
+    # Times the root of two dimensions.
+    torch.testing.assert_close(found.terms["sparsity"], 2**0.5 * torch.tensor([4.5, 0.75]))
     # (3, 2) less (2, 2.5), and (0.5, 0.25) less (0, 0.75).
     torch.testing.assert_close(found.terms["gate_reconstruction"], torch.tensor([1.25, 0.5]))
 
 
 def test_the_gradients_of_gates_are_those_of_what_can_be_differentiated() -> None:
-    latent = make("gated").double()
+    latent = make("gated", auxk=0, **EXPLICIT).double()
     x = torch.randn(8, 6, dtype=torch.double)
     parameters = dict(latent.named_parameters())
     with torch.no_grad():
@@ -332,15 +361,16 @@ def finite(value: Callable[[str], Tensor], term: str, parameter: Tensor) -> Tens
 
 
 def test_jumprelu_by_hand() -> None:
-    latent = by_hand("jumprelu", [[1.0, 0.0], [0.0, 1.0]], threshold=0.5, bandwidth=0.2)
+    latent = by_hand("jumprelu", [[1.0, 0.0], [0.0, 1.0]], threshold=0.5, bandwidth=0.2, auxk=0, **EXPLICIT)
     x = torch.tensor([[3.0, 0.45], [0.55, -1.0], [0.65, 0.5]])
     found = latent(x, sample=True)
     assert found.z.tolist() == [[3.0, 0.0], [pytest.approx(0.55), 0.0], [pytest.approx(0.65), 0.0]]
-    assert found.terms["sparsity"].tolist() == [1.0, 1.0, 1.0]
+    # Of two dimensions of variance 1.
+    assert found.terms["sparsity"].tolist() == [2.0, 2.0, 2.0]
     # Within 0.1 of the threshold are 0.55 of the first, and 0.45 and 0.5 of the second. By the threshold, -1 / 0.2 for
     # each in the number, -0.5 / 0.2 in z; by its logarithm, 0.5 times that.
     torch.testing.assert_close(
-        gradient(found.terms["sparsity"].sum(), latent.log_threshold), torch.tensor([-2.5, -5.0])
+        gradient(found.terms["sparsity"].sum(), latent.log_threshold), 2 * torch.tensor([-2.5, -5.0])
     )
     weights = torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
     torch.testing.assert_close(
@@ -352,7 +382,7 @@ def test_jumprelu_by_hand() -> None:
 
 
 def test_the_slope_by_thresholds_is_that_of_the_smoothed_step() -> None:
-    latent = make("jumprelu", bandwidth=0.3, threshold=0.4).double()
+    latent = make("jumprelu", bandwidth=0.3, threshold=0.4, auxk=0, **EXPLICIT).double()
     x = torch.randn(30, 6, dtype=torch.double)
     weights = torch.randn(30, 12, dtype=torch.double)
     fixed = latent.log_threshold.detach().exp()
@@ -361,7 +391,7 @@ def test_the_slope_by_thresholds_is_that_of_the_smoothed_step() -> None:
         """Return the step integrated over the kernel; the jump of z has the height of the detached threshold."""
         before = latent.scale * x @ latent.encode_weight.T
         steps = ((before - latent.log_threshold.exp()) / 0.3 + 0.5).clamp(0, 1)
-        return steps.sum(), (weights * fixed * steps).sum()
+        return 6 * steps.sum(), (weights * fixed * steps).sum()
 
     found = latent(x, sample=True)
     number, z = found.terms["sparsity"].sum(), (weights * found.z).sum()
@@ -401,15 +431,31 @@ def test_a_prefix_is_a_dictionary_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("gated", {"dim": 0}, "latent gated needs dim and dead_after of at least 1, found 0 and 10000"),
+        ("gated", {"dim": 0, **EXPLICIT}, "latent gated needs dim and dead_after of at least 1, found 0 and 10000"),
         ("jumprelu", {"dead_after": 0}, "latent jumprelu needs dim and dead_after of at least 1, found 12 and 0"),
         ("topk", {"k": 0}, "latent topk needs k from 1 to dim=12, found 0; set latent.k or latent.dim"),
         ("matryoshka", {"k": 13}, "latent matryoshka needs k from 1 to dim=12, found 13; set latent.k or latent.dim"),
         ("batch_topk", {"decay": 1.0}, "latent batch_topk needs decay in [0, 1), found 1.0"),
         (
+            "gated",
+            {"target_l0": 12},
+            "latent gated needs target_l0 above 0 and below dim=12, found 12; set latent.target_l0 or latent.dim",
+        ),
+        (
+            "jumprelu",
+            {"target_l0": None},
+            "latent jumprelu needs target_l0 or sparsity, found neither; set latent.target_l0=32",
+        ),
+        (
+            "jumprelu",
+            {"sparsity": 0.1},
+            "latent jumprelu has target_l0=3, which sets the weight of its term sparsity, and also the option "
+            "sparsity; set latent.target_l0=null to use latent.sparsity",
+        ),
+        (
             "jumprelu",
             {"bandwidth": 0},
-            "latent jumprelu needs bandwidth and threshold > 0, found 0.0 and 0.05",
+            "latent jumprelu needs bandwidth and threshold > 0, found 0 and None",
         ),
         (
             "matryoshka",

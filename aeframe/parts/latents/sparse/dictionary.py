@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from aeframe.devices import num_rows, sum_over_batch
 from aeframe.errors import AeframeError
 from aeframe.parts.latents.base import LatentSpace
+from aeframe.parts.latents.sparse.input_scale import InputScale
 from aeframe.parts.schedules import Constant, Schedule
 from aeframe.tensors import at_least_float32, per_sample
 from aeframe.types import Latent, Shape
@@ -28,13 +29,16 @@ from aeframe.types import Latent, Shape
 class Dictionary(LatentSpace):
     """A non-negative sparse code z ``(dim,)``, and the directions that it weights.
 
-    The latent contains encoder and decoder of the dictionary. The pre-activations are
-    ``W_enc s (x - b_dec) + b_enc`` of the input x. `decoder_input` is the reconstruction ``W_dec z + b_dec``
-    of x, so the model needs no decoder of its own (``decoder=reshape``) unless an encoder before the latent has to be
-    inverted. The columns of W_dec, the directions, are normalised to length 1 where they are used, so that a feature
-    cannot escape a sparsity penalty by a long direction. W_enc is initialised to their transpose. The constant
-    scale s <= 1 is not in the papers: it limits the length of the initial reconstruction to that of x, for any number
-    of features. Loss terms are squared errors with respect to the detached x.
+    The latent contains encoder and decoder of the dictionary. They work on standardised x~ = (x - mean) / unit, so that
+    no option depends on the scale of the data: the mean of x and its standard deviation over all dimensions together,
+    of the first training samples (see `InputScale`). The pre-activations are ``W_enc s (x~ - b_dec) + b_enc``.
+    `decoder_input` is the reconstruction ``mean + unit (W_dec z + b_dec)`` of x, so the model needs no decoder of its
+    own (``decoder=reshape``) unless an encoder before the latent has to be inverted. The columns of W_dec, the
+    directions, are normalised to length 1 where they are used, so that a feature cannot escape a sparsity penalty by a
+    long direction. W_enc is initialised to their transpose. The constant scale s <= 1 is not in the papers: it limits
+    the length of the initial reconstruction to that of x, for any number of features. At initialisation the
+    pre-activations have a mean of 0 and a standard deviation of s. Loss terms are squared errors with respect to the
+    detached x, in its unit.
 
     A feature that is never active has no gradient and stays dead. The term ``auxk`` (Gao et al. 2024, arXiv
     2406.04093) revives features that were inactive for `dead_after` training samples:
@@ -66,13 +70,17 @@ class Dictionary(LatentSpace):
         self.shape: Shape = (dim,)
         self.feature_shape, self.dead_after = feature_shape, dead_after
         size = math.prod(feature_shape)
+        self.input_scale = InputScale(size)
         self.decode_weight = nn.Parameter(F.normalize(torch.randn(dim, size)))
         self.decode_bias = nn.Parameter(torch.zeros(size))
         # For random directions, pre-activations are normal. The features whose pre-activation is above the quantile t
         # are active, and the expectation of their reconstruction is x times this length.
-        t = NormalDist().inv_cdf(1 - min(0.5, initial_density))
-        length = dim / size * (t * NormalDist().pdf(t) + min(0.5, initial_density))
+        density = min(0.5, initial_density)
+        t = NormalDist().inv_cdf(1 - density)
+        length = dim / size * (t * NormalDist().pdf(t) + density)
         self.scale = 1 / max(1.0, length)
+        self.initial_threshold = self.scale * t
+        """The pre-activation that `initial_density` of the features exceed at initialisation, for standardised x."""
         self.encode_weight = nn.Parameter(self.decode_weight.detach().clone())
         self.encode_bias = nn.Parameter(torch.zeros(dim))
         self.register_buffer("steps_since_active", torch.zeros(dim, dtype=torch.long))
@@ -89,31 +97,41 @@ class Dictionary(LatentSpace):
         return F.normalize(self.decode_weight)
 
     def forward(self, features: Tensor, *, sample: bool) -> Latent:
-        x = features.flatten(1)
+        x = at_least_float32(features.flatten(1))
+        if self.updates_buffers(x):
+            self.input_scale.update(x.detach())
+        mean, unit = self.input_scale.mean, self.input_scale.unit
+        x = (x - mean) / unit
         pre_activations = at_least_float32(
             F.linear(self.scale * (x - self.decode_bias), self.encode_weight, self.encode_bias)
         )
-        x = at_least_float32(x.detach())
+        x = x.detach()
         z, terms = self.sparse_code(pre_activations, x)
-        reconstruction = self.decoder_input(z)
+        reconstruction = z @ self.directions + self.decode_bias
         if "auxk" in self.weights:
-            error = x - at_least_float32(reconstruction.detach().flatten(1))
-            terms["auxk"] = self._auxk(pre_activations, error)
+            terms["auxk"] = self._auxk(pre_activations, x - at_least_float32(reconstruction.detach()))
         if self.updates_buffers(z):
             self._update_activity(z)
-        return Latent(z, z, terms=terms, decoder_input=reconstruction)
+        terms = {name: unit.square() * term for name, term in terms.items()}
+        decoder_input = (mean + unit * reconstruction).unflatten(1, self.feature_shape)
+        return Latent(z, z, terms=terms, decoder_input=decoder_input)
 
     def decoder_input(self, z: Tensor) -> Tensor:
-        return (z @ self.directions + self.decode_bias).unflatten(1, self.feature_shape)
+        reconstruction = z @ self.directions + self.decode_bias
+        return (self.input_scale.mean + self.input_scale.unit * reconstruction).unflatten(1, self.feature_shape)
 
     def sparse_code(self, pre_activations: Tensor, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return z ``(B, D)``, and the loss terms ``(B,)`` of this kind of dictionary.
+        """Return z ``(B, D)``, and the loss terms ``(B,)`` of this kind of dictionary for standardised x.
 
         Args:
             pre_activations: ``(B, D)``.
-            x: The detached features, ``(B, F)``.
+            x: The detached, standardised features, ``(B, F)``.
         """
         raise NotImplementedError
+
+    def revival_pre_activations(self, pre_activations: Tensor) -> Tensor:
+        """Return the pre-activations ``(B, D)`` whose positive part revives dead features; by default all."""
+        return pre_activations
 
     def updates_buffers(self, z: Tensor) -> bool:
         """Return whether a forward pass updates buffers: in training with gradients, not on the meta device."""
@@ -121,7 +139,8 @@ class Dictionary(LatentSpace):
 
     def _auxk(self, pre_activations: Tensor, error: Tensor) -> Tensor:
         dead = self.steps_since_active >= self.dead_after
-        largest = keep_top(pre_activations.relu() * dead, max(1, min(self.shape[0], error.shape[1] // 2)))
+        revived = self.revival_pre_activations(pre_activations)
+        largest = keep_top(revived.relu() * dead, max(1, min(self.shape[0], error.shape[1] // 2)))
         return torch.where(dead.any(), squared_error(error, largest @ self.directions), 0.0)
 
     @torch.no_grad()

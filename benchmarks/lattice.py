@@ -4,7 +4,7 @@ Four kinds of upsampling by 2 are compared in the decoder ``conv``, with the sam
 convolutions with independent initial weights, with equal sums of all phases (`equalise_phases`, the decoder as it is),
 with equal weights of all phases (ICNR), and nearest neighbours followed by a convolution. Pictures are 32 x 32 pixels,
 rectangles on a flat ground, all of random colours. It writes ``results/lattice.json``: before training and after 200
-steps, from three seeds, the share of the power of flat areas that has period 2 or 4, the root mean square of this
+steps, from two seeds, the share of the power of flat areas that has period 2 or 4, the root mean square of this
 lattice in grey levels, the squared error, and the time of a step relative to independent weights. ``--pictures FILE``
 draws originals and reconstructions of the first seed.
 """
@@ -29,9 +29,9 @@ from aeframe.parts.networks.blocks import Upsample
 from aeframe.types import Batch, DataSpec, Domain, TrainingProgress
 
 RESULTS = Path(__file__).with_name("results")
-SEEDS = (0, 1, 2)
+SEEDS = (0, 1)
 NUM_STEPS = 200
-SIZE, WINDOW, BATCH_SIZE = 32, 8, 64
+SIZE, WINDOW, BATCH_SIZE = 32, 8, 32
 
 
 def scenes(num: int, seed: int) -> Tensor:
@@ -185,7 +185,7 @@ def main() -> None:
     torch.set_num_threads(1)
     train, test = scenes(4000, 0), scenes(100, 1)
     results: dict[str, Any] = {}
-    for activation in ("sigmoid", "identity"):
+    for activation in ("identity", "steep_sigmoid"):
         rows = [test[:8]]
         for kind in KINDS:
             runs = []

@@ -18,14 +18,15 @@ from aeframe.parts.activations import ActivationTraits, MakeActivation
 from aeframe.tensors import at_least_float32, broadcast_mask, per_sample
 from aeframe.types import Batch, Domain, Shape
 
-_ACTIVATION_OF_DOMAIN = {"unit": "sigmoid", "binary": "sigmoid", "signed": "tanh"}
+_ACTIVATION_OF_DOMAIN = {"unit": "steep_sigmoid", "binary": "steep_sigmoid", "signed": "tanh"}
 """The default activation of a mean by the kind of `Domain`; the identity for all others."""
 
 
 def head_activation(domain: Domain, activation: str | None) -> str:
     """Return the name of the activation of a mean: `activation`, or for None the default of the domain.
 
-    The default is ``sigmoid`` for ``unit`` and ``binary``, ``tanh`` for ``signed``, ``identity`` for all other domains.
+    The default is ``steep_sigmoid`` for ``unit`` and ``binary``, ``tanh`` for ``signed``, ``identity`` for all others.
+    Both bounded ones have slope 1 at 0, so that steps near the centre of the range are those of the identity.
     """
     return _ACTIVATION_OF_DOMAIN.get(domain.kind, "identity") if activation is None else activation
 

@@ -17,8 +17,8 @@ from aeframe.types import Batch, Domain, Shape
 class Distance(BoundedMean):
     """A loss with one number from the decoder for each element, the reconstruction after an activation.
 
-    The option `activation` bounds the reconstruction. Its default null takes sigmoid for data in [0, 1] or {0, 1}, tanh
-    for [-1, 1], and the identity for others.
+    The option `activation` bounds the reconstruction. Its default null takes steep_sigmoid for data in [0, 1] or
+    {0, 1}, tanh for [-1, 1], and the identity for others.
     """
 
     unit = "distance"

@@ -26,8 +26,8 @@ class Laplace(LocationScale):
             one b for each element, from a second output of the decoder, log((b / `scale`)^2).
         scale: b or its initial value, in the units of x; the variance is 2 b^2.
         min_scale: Lower bound of a learned b. The bound is soft, so that the gradient does not vanish.
-        activation: Activation that bounds m; null takes sigmoid for data in [0, 1], tanh for [-1, 1], and the identity
-            for others.
+        activation: Activation that bounds m; null takes steep_sigmoid for data in [0, 1], tanh for [-1, 1], and the
+            identity for others.
     """
 
     def __init__(
@@ -60,8 +60,8 @@ class StudentT(LocationScale):
             ``learned``: one scale s for each element, from a second output of the decoder, log((s / `scale`)^2).
         scale: The scale or its initial value, in the units of x; the variance is scale^2 df / (df - 2) for df > 2.
         min_scale: Lower bound of a learned scale. The bound is soft, so that the gradient does not vanish.
-        activation: Activation that bounds the location; null takes sigmoid for data in [0, 1], tanh for [-1, 1], and
-            the identity for others.
+        activation: Activation that bounds the location; null takes steep_sigmoid for data in [0, 1], tanh for
+            [-1, 1], and the identity for others.
     """
 
     def __init__(

@@ -95,8 +95,8 @@ class Gaussian(LocationScale):
         scale: The standard deviation or its initial value, in the units of x.
         min_scale: Lower bound of learned and optimal standard deviations, since the loss of a perfect reconstruction
             would be minus infinity. The bound of a learned one is soft, so that the gradient does not vanish.
-        activation: Activation that bounds the mean; null takes sigmoid for data in [0, 1], tanh for [-1, 1], and the
-            identity for others.
+        activation: Activation that bounds the mean; null takes steep_sigmoid for data in [0, 1], tanh for [-1, 1],
+            and the identity for others.
     """
 
     def __init__(

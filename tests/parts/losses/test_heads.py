@@ -15,7 +15,13 @@ from aeframe.parts.losses.base import BoundedMean, Loss
 from aeframe.registry import registry
 from aeframe.types import DataSpec, Domain
 
-EXPECTED = {"unit": "sigmoid", "binary": "sigmoid", "signed": "tanh", "real": "identity", "simplex": "identity"}
+EXPECTED = {
+    "unit": "steep_sigmoid",
+    "binary": "steep_sigmoid",
+    "signed": "tanh",
+    "real": "identity",
+    "simplex": "identity",
+}
 SHAPES: dict[str, tuple[int, ...]] = {"ssim": (1, 16, 16), "ms_ssim": (1, 16, 16), "snr": (1, 16)}
 MODEL: dict[str, Any] = {
     "corruption": "none",
@@ -73,7 +79,7 @@ def test_a_column_of_mixed_data_has_no_bounds() -> None:
         ("reshape", "mse", "identity"),
         ("reshape", {"name": "mse"}, "identity"),
         ("reshape", {"name": "mse", "activation": "sigmoid"}, "sigmoid"),
-        ("mirror", "mse", "sigmoid"),
+        ("mirror", "mse", "steep_sigmoid"),
     ],
 )
 def test_a_sum_of_directions_has_no_activation(decoder: str, loss: Any, expected: str) -> None:

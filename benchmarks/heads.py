@@ -4,8 +4,8 @@ FOLDER has ``image/mnist.npz``, ``video/bikes.mp4``, ``audio/fsdd.tar.gz`` and `
 autoencoder is trained for 300 steps of Adam with a learning rate of 1e-3 and batches of 64, from three seeds. Initial
 weights and batches are those of the seed, whatever the activation. It prints one line for each activation, and writes
 ``results/heads.json`` with the squared and absolute error per element on 1,000 held-out samples, and
-``results/heads.md`` with the mean over the seeds. The domain ``simplex`` stands for data without an activation that
-fits elementwise.
+``results/heads.md`` with the mean over the seeds. What ``results/heads.json`` has is not measured again. The domain
+``simplex`` stands for data without an activation that fits elementwise.
 """
 
 from __future__ import annotations
@@ -158,24 +158,32 @@ def table(results: dict[str, dict[str, dict[str, list[dict[str, float]]]]], doma
     return lines
 
 
+def write_table(results: dict[str, dict[str, dict[str, list[dict[str, float]]]]], domains: dict[str, str]) -> None:
+    """Write ``results/heads.md``."""
+    text = "\n".join(["# Activations of the reconstruction", "", *table(results, domains), ""])
+    (RESULTS / "heads.md").write_text(text, encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
     torch.set_num_threads(1)
     chosen = cases(folder)
-    results: dict[str, dict[str, dict[str, list[dict[str, float]]]]] = {}
-    for name, case in chosen.items():
-        activations = ["identity", *(["tanh"] if case.domain == "signed" else ["sigmoid", "steep_sigmoid"])]
-        for loss in case.losses:
-            for activation in activations:
-                runs = [measure(case, loss, activation, seed) for seed in SEEDS]
-                results.setdefault(name, {}).setdefault(loss, {})[activation] = runs
-                print(name, loss, activation, *(f"{run['mse']:.5f}" for run in runs), flush=True)
-        (RESULTS / "heads.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    domains = {name: case.domain for name, case in chosen.items()}
-    text = "\n".join(["# Activations of the reconstruction", "", *table(results, domains), ""])
-    (RESULTS / "heads.md").write_text(text, encoding="utf-8")
+    file = RESULTS / "heads.json"
+    results: dict[str, dict[str, dict[str, list[dict[str, float]]]]] = (
+        json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    )
+    pairs = [(name, loss) for loss in LOSSES for name, case in chosen.items() if loss in case.losses]
+    for name, loss in pairs:
+        case = chosen[name]
+        measured = results.setdefault(name, {}).setdefault(loss, {})
+        for activation in ["identity", *(["tanh"] if case.domain == "signed" else ["sigmoid", "steep_sigmoid"])]:
+            if activation not in measured:
+                measured[activation] = [measure(case, loss, activation, seed) for seed in SEEDS]
+                print(name, loss, activation, *(f"{run['mse']:.5f}" for run in measured[activation]), flush=True)
+                file.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+                write_table(results, {name: case.domain for name, case in chosen.items()})
 
 
 if __name__ == "__main__":

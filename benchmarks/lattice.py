@@ -177,6 +177,11 @@ def draw(rows: list[Tensor], file: Path) -> None:
     Image.fromarray(pixels.numpy()).save(file)
 
 
+def write(results: dict[str, Any]) -> None:
+    """Write what has been measured so far."""
+    (RESULTS / "lattice.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pictures", type=Path)
@@ -200,11 +205,12 @@ def main() -> None:
                     rows.append(reconstructions(model, test[:8]))
                 print(activation, kind, seed, runs[-1], flush=True)
             results.setdefault(activation, {})[kind] = runs
+            write(results)
         if args.pictures:
             draw(rows, args.pictures.with_stem(f"{args.pictures.stem}_{activation}"))
     results["step_time"] = step_times(train[:BATCH_SIZE], args.rounds)
     print(results["step_time"])
-    (RESULTS / "lattice.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    write(results)
 
 
 if __name__ == "__main__":

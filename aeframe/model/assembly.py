@@ -123,7 +123,8 @@ def with_identity(config: str | Mapping[str, Any]) -> str | Mapping[str, Any]:
     options = {"name": config} if isinstance(config, str) else dict(config)
     name = options.get("name")
     loss: Any = registry().load("loss", name) if isinstance(name, str) else None
-    if not (inspect.isclass(loss) and issubclass(loss, BoundedMean) and "activation" in signature(loss).options):
+    is_bounded = inspect.isclass(loss) and issubclass(loss, BoundedMean)
+    if not is_bounded or "activation" not in signature(loss).options:
         return config
     return options if options.get("activation") is not None else {**options, "activation": "identity"}
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from aeframe.errors import AeframeError
 from aeframe.parts.activations import MakeActivation
-from aeframe.parts.networks.phases import equalise_phases
+from aeframe.parts.networks.phases import Transposed, equalise_phases
 from aeframe.tensors import broadcast_mask
 from aeframe.types import Batch, Domain, Shape
 
@@ -29,7 +29,7 @@ Neither uses other samples, so a code does not depend on the rest of its batch.
 """
 
 _CONV: dict[int, Callable[..., nn.Module]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
-_TRANSPOSED: dict[int, Callable[..., nn.Module]] = {
+_TRANSPOSED: dict[int, Callable[..., Transposed]] = {
     1: nn.ConvTranspose1d,
     2: nn.ConvTranspose2d,
     3: nn.ConvTranspose3d,

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import TypeVar
 
 import torch
 from torch import nn
 
-_Transposed = TypeVar("_Transposed", nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+Transposed = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
 
 
 @torch.no_grad()
-def equalise_phases(layer: _Transposed) -> _Transposed:
+def equalise_phases(layer: Transposed) -> Transposed:
     """Change the initial weights so that a constant input has a constant output, away from the borders.
 
     With stride s, outputs whose positions are equal modulo s (one phase) are sums over the same weights, every s-th of

@@ -145,7 +145,7 @@ class Upsample(nn.Module):
 
     `kernel` is the width of the encoder's convolutions. That of this convolution is one more, hence even: every output
     is a sum of equally many products, which avoids checkerboard artefacts (Odena, Dumoulin & Olah 2016, doi
-    10.23915/distill.00003). Their initial weights have equal sums, see `equalise_phases`. For an odd size the last
+    10.23915/distill.00003). Their initial weights are equal, see `equalise_phases`. For an odd size the last
     position is dropped.
     """
 

@@ -69,5 +69,5 @@ def test_features_without_detail_are_decoded_without_a_lattice(name: str) -> Non
     z = torch.randn(8, 4, 1, 1) * ramp[:, None] + torch.randn(8, 4, 1, 1) * ramp
     with torch.no_grad():
         inner = decoder(z)[:, 0, :, 16:48, 16:48]
-    # With independent weights the share is 0.5 to 0.8, now at most 0.11.
+    # With independent weights the share is 0.5 to 0.8, now below 0.1.
     assert lattice_share(inner) < 0.2

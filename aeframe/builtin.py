@@ -211,6 +211,7 @@ def register_activations(register: Register) -> None:
     at = f"{_PARTS}.activations"
     register("log_softmax", f"{at}:LogSoftmax", summary="torch.nn.LogSoftmax along the last axis")
     register("softmax", f"{at}:Softmax", summary="torch.nn.Softmax along the last axis")
+    register("steep_sigmoid", f"{at}:SteepSigmoid", summary="sigmoid(4 x): slope 1 at 0, values in (0, 1)")
     register("softmin", f"{at}:Softmin", summary="torch.nn.Softmin along the last axis")
     register("threshold", f"{at}:Threshold", summary="torch.nn.Threshold, with defaults 0 and 0")
 

@@ -48,6 +48,8 @@ def banner(
         if names not in ("", "none"):
             is_frozen = kind.key in config["freeze"]
             number = sum(parameter.numel() for parameter in part.parameters()) if is_frozen else num_parameters(part)
+            in_use = {} if kind.labelled else getattr(part, "options_in_use", {})
+            names = ", ".join([names, *(f"{option} {value}" for option, value in in_use.items())])
             table.add_row(kind.key, f"{names:<24}{number:>12,} parameters{', frozen' if is_frozen else ''}")
     table.add_row("code", f"{' x '.join(str(size) for size in model.latent.shape)} numbers")
     precision = config["trainer"]["precision"]

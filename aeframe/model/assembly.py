@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
 from aeframe.errors import AeframeError, did_you_mean
-from aeframe.factory import build
+from aeframe.factory import build, signature
 from aeframe.kinds import KINDS
 from aeframe.model.autoencoder import Autoencoder, shape_with_condition
 from aeframe.parts.activations import MakeActivation
 from aeframe.parts.critics.base import Critic
 from aeframe.parts.latents.base import LatentSpace
-from aeframe.parts.losses.base import Loss
+from aeframe.parts.losses.base import BoundedMean, Loss
 from aeframe.parts.networks.base import Encoder
 from aeframe.parts.objectives.base import Objective
 from aeframe.parts.penalties.base import Penalty
@@ -56,7 +57,7 @@ def assemble(
             "set condition_encoder=false, the decoder still receives the condition"
         )
     corruption = build_part("corruption", chosen("corruption"), shape=shape, domain=domain)
-    loss: Loss = build_part("loss", chosen("loss"), shape=shape, domain=domain)
+    loss: Loss = build_part("loss", _loss_config(chosen("loss"), chosen("decoder")), shape=shape, domain=domain)
     encoder_shape = (
         shape_with_condition(shape, spec.condition, spec.encoder_condition_axis) if encoder_takes_condition else shape
     )
@@ -107,6 +108,25 @@ def assemble(
         critics=critics,
         condition_encoder=encoder_takes_condition,
     )
+
+
+def _loss_config(config: str | Mapping[str, Any], decoder: str | Mapping[str, Any]) -> str | Mapping[str, Any]:
+    """Return the config of the loss, with the identity as the default activation if the decoder returns x itself."""
+    name = decoder if isinstance(decoder, str) else decoder.get("name")
+    # `build` raises the error of a decoder without a name.
+    returns_x = isinstance(name, str) and getattr(registry().load("decoder", name), "returns_x", False)
+    return with_identity(config) if returns_x else config
+
+
+def with_identity(config: str | Mapping[str, Any]) -> str | Mapping[str, Any]:
+    """Return the config of a loss with ``activation: identity`` in the place of null, if it is a `BoundedMean`."""
+    options = {"name": config} if isinstance(config, str) else dict(config)
+    name = options.get("name")
+    loss: Any = registry().load("loss", name) if isinstance(name, str) else None
+    is_bounded = inspect.isclass(loss) and issubclass(loss, BoundedMean)
+    if not is_bounded or "activation" not in signature(loss).options:
+        return config
+    return options if options.get("activation") is not None else {**options, "activation": "identity"}
 
 
 def _check_critics(kind: str, name: str, key: str, part: Objective | Penalty, critics: Mapping[str, Critic]) -> None:

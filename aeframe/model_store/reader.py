@@ -15,7 +15,7 @@ from aeframe.entrances import user_errors
 from aeframe.errors import AeframeError, did_you_mean, reason_and_place
 from aeframe.factory import build, restored_weights
 from aeframe.kinds import KINDS
-from aeframe.model.assembly import assemble
+from aeframe.model.assembly import assemble, with_identity
 from aeframe.model_store.allocation import AllocationLimit
 from aeframe.model_store.data_record import read_data_record
 from aeframe.model_store.files import existing_folder
@@ -78,6 +78,8 @@ def load(path: str | Path, device: str = "cpu", **modules: Any) -> TrainedModel:
             restored_weights(),
             AllocationLimit("it", (folder / "model.safetensors").stat().st_size),
         ):
+            # Saved models state the activation of a loss. Where it is null, an earlier version saved the identity.
+            config["loss"] = with_identity(config["loss"])
             model = assemble(config, spec, modules=modules)
             sampler: Sampler = build("sampler", config["sampler"], model=model)
         modality: Modality = build("modality", config["modality"])

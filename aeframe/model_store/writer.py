@@ -10,6 +10,7 @@ from typing import Any
 from aeframe.data.fingerprint import DataRecord
 from aeframe.data.modality import Modality
 from aeframe.evaluation.anomalies import ScoreScale
+from aeframe.factory import signature
 from aeframe.kinds import SAVED
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.model_store.card import make_card
@@ -21,7 +22,9 @@ from aeframe.model_store.modality_state import write_modality_state
 from aeframe.model_store.requirements import needed_plugins
 from aeframe.model_store.score_scales import write_score_scales
 from aeframe.model_store.tensors import write_tensors
+from aeframe.parts.losses.base import Loss
 from aeframe.parts.samplers.base import Sampler
+from aeframe.registry import registry
 from aeframe.types import TrainingProgress
 from aeframe.version import __version__
 
@@ -79,6 +82,7 @@ def save_model(
         "model": dict(config.get("model") or {"name": "unnamed"}),
         "spec": model.spec.to_dict(),
         **{key: config[key] for key in _STORED if key in config},
+        **_loss_in_use(config, model.loss),
         **({"hidden_options": list(config["hidden_options"])} if config.get("hidden_options") else {}),
         "plugins": needed_plugins(config),
     }
@@ -94,3 +98,12 @@ def save_model(
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
     write_text(partial / "card.md", make_card(stored, metrics, num_parameters, data))
     put_in_place(partial, folder)
+
+
+def _loss_in_use(config: Mapping[str, Any], loss: Loss) -> dict[str, Any]:
+    """Return the config of the loss with the values in use of options whose default depends on the data."""
+    if "loss" not in config:
+        return {}
+    options = {"name": config["loss"]} if isinstance(config["loss"], str) else dict(config["loss"])
+    known = signature(registry().load("loss", options["name"])).options
+    return {"loss": options | {name: value for name, value in loss.options_in_use.items() if name in known}}

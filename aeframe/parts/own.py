@@ -71,7 +71,8 @@ class OwnDecoder(Decoder):
     """A copy of a caller's module as the decoder; it receives z ``(B, *z_shape)``, with the condition appended.
 
     It returns ``(B, *shape)`` for a loss with one number for each element of x, ``(B, outputs, *shape)`` otherwise; any
-    output with as many numbers is reshaped. An `aeframe.parts.Decoder` is used as it is.
+    output with as many numbers is reshaped. An `aeframe.parts.Decoder` is used as it is. The activation of a loss such
+    as ``mse`` is the identity unless it is stated, since the module may end in an activation.
 
     Args:
         z_shape: Shape of the decoder's input for one sample.
@@ -82,6 +83,8 @@ class OwnDecoder(Decoder):
     Raises:
         AeframeError: The module fails for such z, or returns another number of values.
     """
+
+    returns_x = True
 
     def __init__(self, z_shape: Shape, out_shape: Shape, module: Any, *, code: str = "") -> None:
         super().__init__()

@@ -19,7 +19,7 @@ from aeframe.evaluation.anomalies import ScoreScale, make_scale, reconstruction_
 from aeframe.evaluation.mahalanobis import MahalanobisDistance, check_mahalanobis
 from aeframe.evaluation.step import evaluation_mode
 from aeframe.parts.losses.base import BoundedMean
-from aeframe.types import Batch, TrainingProgress
+from aeframe.types import Batch, Domain, TrainingProgress
 
 PROGRESS = TrainingProgress(batch=1, planned=1)
 
@@ -61,7 +61,7 @@ class Angle(BoundedMean):
 
 def test_errors_of_a_loss_that_is_no_sum_are_squared_differences(make_model: Any) -> None:
     model = make_model((4,), latent={"name": "point", "dim": 2})
-    model.loss = Angle(1, None)
+    model.loss = Angle(1, Domain("real"), None)
     x = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
     with evaluation_mode(model), torch.no_grad():
         _, errors = reconstruction_errors(model, Batch(x))
@@ -148,7 +148,7 @@ def test_samples_without_a_mahalanobis_distance_are_refused(
 ) -> None:
     model = make_model(shape, latent={"name": "point", "dim": 1}, encoder={"name": "mlp", "hidden": [2]})
     if options:
-        model.loss = Angle(1, None)
+        model.loss = Angle(1, Domain("real"), None)
         model.loss.by_position = False
     with pytest.raises(AeframeError, match=f"a model scores by mahalanobis .* found {found}; choose reconstruction"):
         check_mahalanobis("a model", model)

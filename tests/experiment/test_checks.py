@@ -101,7 +101,7 @@ def test_a_corruption_for_other_data_is_refused() -> None:
             "unit",
             "log_sigmoid",
             "reconstructs values in (-inf, 0), but the data are unit, in [0, 1]; an activation that fits is "
-            "hardsigmoid, sigmoid or identity",
+            "hardsigmoid, sigmoid, steep_sigmoid or identity",
         ),
     ],
 )

@@ -359,3 +359,20 @@ def test_a_model_is_saved_with_its_record_and_without(save: Save, tmp_path: Path
     save_model(tmp_path / "model", model, found.modality, found.config, found.sampler, metrics={}, data=record)
     assert load(tmp_path).data.split["train"].tolist() == [0, 1, 2]
     assert load(tmp_path).data.fingerprint == record.fingerprint
+
+
+def test_a_saved_model_states_the_activation_of_its_reconstruction(save: Save, tmp_path: Path) -> None:
+    modality = {"name": "vector", "domain": "unit", "scale": "minmax"}
+    saved, _ = save(loss="mse", modality=modality)
+    assert saved.config["loss"] == {"name": "mse", "activation": "steep_sigmoid"}
+    z = torch.full((1, 3), 3.0)
+    # Earlier versions saved null for the identity.
+    file = tmp_path / "run" / "model" / "config.yaml"
+    config = yaml.safe_load(file.read_text())
+    file.write_text(yaml.safe_dump(config | {"loss": {"name": "mse", "activation": None}}))
+    earlier = load(tmp_path / "run")
+    assert earlier.config["loss"] == {"name": "mse", "activation": "identity"}
+    with torch.no_grad():
+        output = earlier.model.decode(z)
+        torch.testing.assert_close(saved.decode(z), (4 * output).sigmoid().squeeze(1))
+        torch.testing.assert_close(earlier.decode(z), output.clamp(0, 1).squeeze(1))

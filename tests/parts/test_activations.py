@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from aeframe.errors import AeframeError
 from aeframe.factory import build
-from aeframe.parts.activations import ActivationTraits, MakeActivation, traits
+from aeframe.parts.activations import ActivationTraits, MakeActivation, SteepSigmoid, traits
 from aeframe.parts.networks.mlp import dense_layers
 from aeframe.registry import registry
 
@@ -60,10 +60,18 @@ def test_low_and_high(activation: nn.Module) -> None:
             assert min(value, end) <= bound + 1e-3
 
 
+def test_the_slopes_of_the_bounded_heads_are_one() -> None:
+    t = torch.zeros(1, requires_grad=True)
+    for name in ("tanh", "steep_sigmoid"):
+        (gradient,) = torch.autograd.grad(build("activation", name)(t).sum(), t)
+        assert gradient.item() == 1.0
+    assert build("activation", "steep_sigmoid")(torch.tensor(0.3)).item() == pytest.approx((1 + math.tanh(0.6)) / 2)
+
+
 def test_attained(activation: nn.Module) -> None:
     stated = traits(activation)
     with torch.no_grad():
-        value = outputs_of(activation, NEAR)
+        value = outputs_of(activation, NEAR / 4 if isinstance(activation, SteepSigmoid) else NEAR)
     measured = (bool((value - stated.low).min() < 1e-7), bool((stated.high - value).min() < 1e-7))
     assert measured == stated.attained
 

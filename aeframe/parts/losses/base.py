@@ -6,7 +6,9 @@ parameters of the likelihood; ``...``: any dimensions that come before, such as 
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +16,19 @@ from torch.distributions import Distribution
 
 from aeframe.parts.activations import ActivationTraits, MakeActivation
 from aeframe.tensors import at_least_float32, broadcast_mask, per_sample
-from aeframe.types import Batch, Shape
+from aeframe.types import Batch, Domain, Shape
+
+_ACTIVATION_OF_DOMAIN = {"unit": "steep_sigmoid", "binary": "steep_sigmoid", "signed": "tanh"}
+"""The default activation of a mean by the kind of `Domain`; the identity for all others."""
+
+
+def head_activation(domain: Domain, activation: str | None) -> str:
+    """Return the name of the activation of a mean: `activation`, or for None the default of the domain.
+
+    The default is ``steep_sigmoid`` for ``unit`` and ``binary``, ``tanh`` for ``signed``, ``identity`` for all others.
+    Both bounded ones have slope 1 at 0, so that steps near the centre of the range are those of the identity.
+    """
+    return _ACTIVATION_OF_DOMAIN.get(domain.kind, "identity") if activation is None else activation
 
 
 class Loss(nn.Module):
@@ -43,6 +57,11 @@ class Loss(nn.Module):
     """
     num_outputs: int = 1
     """Numbers the decoder returns for each element of x: 1 for a mean, 2 for mean and variance, n for n classes."""
+
+    @property
+    def options_in_use(self) -> Mapping[str, Any]:
+        """The values of options whose default depends on the data. The banner prints and a saved model stores them."""
+        return MappingProxyType({})
 
     def output_shape(self, shape: Shape) -> Shape:
         """Return the shape of the decoder's output for one sample of `shape`: ``(num_outputs, *shape)``.
@@ -127,15 +146,21 @@ class BoundedMean(Loss):
 
     Args:
         ndim: Number of dimensions of one sample.
-        activation: Name of the activation; None is the identity.
+        domain: The set of values that x can take.
+        activation: Name of the activation; None takes the default of the domain, see `head_activation`.
     """
 
-    def __init__(self, ndim: int, activation: str | None) -> None:
+    def __init__(self, ndim: int, domain: Domain, activation: str | None) -> None:
         super().__init__()
         self.ndim = ndim
-        make_activation = MakeActivation.named(activation or "identity")
+        self.activation_name = head_activation(domain, activation)
+        make_activation = MakeActivation.named(self.activation_name)
         self._range = make_activation.traits
         self.activation = make_activation()
+
+    @property
+    def options_in_use(self) -> Mapping[str, Any]:
+        return {"activation": self.activation_name}
 
     @property
     def output_range(self) -> ActivationTraits:

@@ -11,14 +11,14 @@ from aeframe.errors import AeframeError
 from aeframe.parts.activations import ActivationTraits
 from aeframe.parts.losses.base import BoundedMean, Loss, split_outputs
 from aeframe.tensors import at_least_float32, per_sample
-from aeframe.types import Batch, Shape
+from aeframe.types import Batch, Domain, Shape
 
 
 class Distance(BoundedMean):
     """A loss with one number from the decoder for each element, the reconstruction after an activation.
 
-    The option `activation` bounds the reconstruction: null is the identity, sigmoid is for data in [0, 1], tanh for
-    [-1, 1].
+    The option `activation` bounds the reconstruction. Its default null takes steep_sigmoid for data in [0, 1] or
+    {0, 1}, tanh for [-1, 1], and the identity for others.
     """
 
     unit = "distance"
@@ -36,8 +36,8 @@ class SquaredError(Distance):
 
     domains = frozenset({"real", "unit", "signed", "binary", "simplex"})
 
-    def __init__(self, shape: Shape, *, activation: str | None = None) -> None:
-        super().__init__(len(shape), activation)
+    def __init__(self, shape: Shape, domain: Domain, *, activation: str | None = None) -> None:
+        super().__init__(len(shape), domain, activation)
 
     def compare(self, reconstruction: Tensor, x: Tensor) -> Tensor:
         return (reconstruction - x).square()
@@ -48,8 +48,8 @@ class AbsoluteError(Distance):
 
     domains = frozenset({"real", "unit", "signed", "binary", "simplex"})
 
-    def __init__(self, shape: Shape, *, activation: str | None = None) -> None:
-        super().__init__(len(shape), activation)
+    def __init__(self, shape: Shape, domain: Domain, *, activation: str | None = None) -> None:
+        super().__init__(len(shape), domain, activation)
 
     def compare(self, reconstruction: Tensor, x: Tensor) -> Tensor:
         return (reconstruction - x).abs()
@@ -63,8 +63,8 @@ class Huber(Distance):
 
     domains = frozenset({"real", "unit", "signed", "binary", "simplex"})
 
-    def __init__(self, shape: Shape, *, delta: float = 1.0, activation: str | None = None) -> None:
-        super().__init__(len(shape), activation)
+    def __init__(self, shape: Shape, domain: Domain, *, delta: float = 1.0, activation: str | None = None) -> None:
+        super().__init__(len(shape), domain, activation)
         if delta <= 0:
             raise AeframeError(f"loss huber needs delta > 0, found {delta}")
         self.delta = delta
@@ -78,8 +78,8 @@ class LogCosh(Distance):
 
     domains = frozenset({"real", "unit", "signed", "binary", "simplex"})
 
-    def __init__(self, shape: Shape, *, activation: str | None = None) -> None:
-        super().__init__(len(shape), activation)
+    def __init__(self, shape: Shape, domain: Domain, *, activation: str | None = None) -> None:
+        super().__init__(len(shape), domain, activation)
 
     def compare(self, reconstruction: Tensor, x: Tensor) -> Tensor:
         error = (reconstruction - x).abs()
@@ -126,11 +126,11 @@ class Jaccard(Distance):
 
     domains = frozenset({"binary", "unit"})
 
-    def __init__(self, shape: Shape, *, activation: str = "sigmoid") -> None:
-        super().__init__(len(shape), activation)
+    def __init__(self, shape: Shape, domain: Domain, *, activation: str | None = None) -> None:
+        super().__init__(len(shape), domain, activation)
         if self._range.low < 0 or self._range.high > 1:
             raise AeframeError(
-                f"loss jaccard needs an activation with values in [0, 1], '{activation}' has "
+                f"loss jaccard needs an activation with values in [0, 1], '{self.activation_name}' has "
                 f"[{self._range.low:g}, {self._range.high:g}]; use sigmoid or hardsigmoid"
             )
 

@@ -10,7 +10,7 @@ from torch import Tensor, distributions, nn
 
 from aeframe.errors import AeframeError
 from aeframe.parts.losses.location_scale import LocationScale
-from aeframe.types import Shape
+from aeframe.types import Domain, Shape
 
 # The bound of the degrees of freedom; a t distribution with 100 is nearly normal.
 _MAX_DF = 100.0
@@ -21,23 +21,26 @@ class Laplace(LocationScale):
 
     Args:
         shape: Shape of one sample.
+        domain: The set of values that x can take.
         variance: ``fixed``: b is `scale`. ``shared``: one learned b for all elements, initially `scale`. ``learned``:
             one b for each element, from a second output of the decoder, log((b / `scale`)^2).
         scale: b or its initial value, in the units of x; the variance is 2 b^2.
         min_scale: Lower bound of a learned b. The bound is soft, so that the gradient does not vanish.
-        activation: Activation that bounds m: sigmoid for data in [0, 1], tanh for [-1, 1]; null is the identity.
+        activation: Activation that bounds m; null takes steep_sigmoid for data in [0, 1], tanh for [-1, 1], and the
+            identity for others.
     """
 
     def __init__(
         self,
         shape: Shape,
+        domain: Domain,
         *,
         variance: Literal["fixed", "shared", "learned"] = "fixed",
         scale: float = 1.0,
         min_scale: float = 1e-3,
         activation: str | None = None,
     ) -> None:
-        super().__init__("laplace", shape, variance, scale, min_scale, activation)
+        super().__init__("laplace", shape, variance, scale, min_scale, domain, activation)
 
     def distribution(self, output: Tensor) -> distributions.Laplace:
         return distributions.Laplace(*self.location_and_scale(output), validate_args=False)
@@ -50,19 +53,21 @@ class StudentT(LocationScale):
 
     Args:
         shape: Shape of one sample.
+        domain: The set of values that x can take.
         df: Degrees of freedom, in (0, 100): 1 is the Cauchy distribution, 100 is nearly normal.
         learn_df: Learn one number of degrees of freedom for all elements, in (0, 100), initially `df`.
         variance: ``fixed``: the scale is `scale`. ``shared``: one learned scale for all elements, initially `scale`.
             ``learned``: one scale s for each element, from a second output of the decoder, log((s / `scale`)^2).
         scale: The scale or its initial value, in the units of x; the variance is scale^2 df / (df - 2) for df > 2.
         min_scale: Lower bound of a learned scale. The bound is soft, so that the gradient does not vanish.
-        activation: Activation that bounds the location: sigmoid for data in [0, 1], tanh for [-1, 1]; null is the
-            identity.
+        activation: Activation that bounds the location; null takes steep_sigmoid for data in [0, 1], tanh for
+            [-1, 1], and the identity for others.
     """
 
     def __init__(
         self,
         shape: Shape,
+        domain: Domain,
         *,
         df: float = 5.0,
         learn_df: bool = False,
@@ -71,7 +76,7 @@ class StudentT(LocationScale):
         min_scale: float = 1e-3,
         activation: str | None = None,
     ) -> None:
-        super().__init__("student_t", shape, variance, scale, min_scale, activation)
+        super().__init__("student_t", shape, variance, scale, min_scale, domain, activation)
         if not 0 < df < _MAX_DF:
             raise AeframeError(
                 f"loss student_t needs df in (0, {_MAX_DF:g}), found {df}; for lighter tails choose loss=gaussian"

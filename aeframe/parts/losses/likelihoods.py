@@ -88,18 +88,21 @@ class Gaussian(LocationScale):
 
     Args:
         shape: Shape of one sample.
+        domain: The set of values that x can take.
         variance: ``fixed``: the standard deviation is `scale`. ``shared``: one learned standard deviation for all
             elements, initially `scale`. ``learned``: one standard deviation s for each element, from a second output of
             the decoder, log((s / `scale`)^2) (Kingma & Welling 2014, arXiv 1312.6114). ``optimal``: see above.
         scale: The standard deviation or its initial value, in the units of x.
         min_scale: Lower bound of learned and optimal standard deviations, since the loss of a perfect reconstruction
             would be minus infinity. The bound of a learned one is soft, so that the gradient does not vanish.
-        activation: Activation that bounds the mean: sigmoid for data in [0, 1], tanh for [-1, 1]; null is the identity.
+        activation: Activation that bounds the mean; null takes steep_sigmoid for data in [0, 1], tanh for [-1, 1],
+            and the identity for others.
     """
 
     def __init__(
         self,
         shape: Shape,
+        domain: Domain,
         *,
         variance: Literal["fixed", "shared", "learned", "optimal"] = "fixed",
         scale: float = 1.0,
@@ -110,7 +113,7 @@ class Gaussian(LocationScale):
             raise AeframeError(
                 f"loss gaussian with variance=optimal computes its scale from x, found scale={scale}; leave it out"
             )
-        super().__init__("gaussian", shape, variance, scale, min_scale, activation)
+        super().__init__("gaussian", shape, variance, scale, min_scale, domain, activation)
 
     def distribution(self, output: Tensor) -> distributions.Normal:
         if self.variance == "optimal":

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from aeframe.errors import AeframeError
 from aeframe.parts.losses.base import BoundedMean, Likelihood, split_outputs
 from aeframe.tensors import at_least_float32
-from aeframe.types import Shape
+from aeframe.types import Domain, Shape
 
 
 class LocationScale(BoundedMean, Likelihood):
@@ -26,7 +26,8 @@ class LocationScale(BoundedMean, Likelihood):
             ``optimal``: the subclass computes the scale from x.
         scale: The scale or its initial value, in the units of x.
         min_scale: Lower bound of a learned scale. The bound is soft, so that the gradient does not vanish.
-        activation: Activation that bounds the location; None is the identity.
+        domain: The set of values that x can take.
+        activation: Activation that bounds the location; None takes the default of the domain.
     """
 
     domains = frozenset({"real", "unit", "signed"})
@@ -38,9 +39,10 @@ class LocationScale(BoundedMean, Likelihood):
         variance: Literal["fixed", "shared", "learned", "optimal"],
         scale: float,
         min_scale: float,
+        domain: Domain,
         activation: str | None,
     ) -> None:
-        super().__init__(len(shape), activation)
+        super().__init__(len(shape), domain, activation)
         if scale <= 0 or min_scale <= 0:
             raise AeframeError(f"loss {name} needs scale > 0 and min_scale > 0, found {scale} and {min_scale}")
         if variance in ("shared", "learned") and scale <= min_scale:

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from aeframe.errors import AeframeError
 from aeframe.parts.activations import ActivationTraits, MakeActivation
-from aeframe.parts.losses.base import Loss
+from aeframe.parts.losses.base import Loss, head_activation
 from aeframe.parts.packed import Packing
 from aeframe.tensors import at_least_float32
 from aeframe.types import Domain, Shape
@@ -30,7 +30,8 @@ class Mixed(Loss):
         scale: The standard deviation or its initial value, in the units of prepared x.
         min_scale: Lower bound of a learned standard deviation, which is soft: a column that follows from the others
             would otherwise have a likelihood without bound.
-        activation: Activation of the means, such as ``tanh`` for values in [-1, 1]; null is the identity.
+        activation: Activation of the means, such as ``tanh`` for values in [-1, 1]; null takes the identity, the
+            default of the domain.
 
     Raises:
         AeframeError: A scale is not above its bound.
@@ -56,7 +57,7 @@ class Mixed(Loss):
             )
         self.packing = Packing(domain.element_classes)
         self.scale, self.min_scale = scale, min_scale
-        self.activation = MakeActivation.named(activation or "identity")()
+        self.activation = MakeActivation.named(head_activation(domain, activation))()
         num_real = len(self.packing.real)
         self.raw_scale = nn.Parameter(torch.zeros(num_real)) if variance == "element" else None
 

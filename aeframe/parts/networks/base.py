@@ -6,7 +6,7 @@ Shapes: B samples; C channels; ``positions``: the sizes of the spatial axes, suc
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -41,6 +41,12 @@ class Decoder(nn.Module):
     A constructor can have the arguments `z_shape`, the shape of the decoder's input with the channels of the condition;
     `out_shape` ``(outputs, *shape)``; `encoder`, that of the model; and `build`, the function that builds registered
     parts. The framework injects those that it names.
+    """
+
+    returns_x: ClassVar[bool] = False
+    """Whether the output is x itself in its units, such as the sum of directions of a dictionary.
+
+    The default of a loss's option `activation` is then the identity, and not that of the domain of the data.
     """
 
     def forward(self, z: Tensor, batch: Batch | None = None) -> Tensor:

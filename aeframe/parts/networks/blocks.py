@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from aeframe.errors import AeframeError
 from aeframe.parts.activations import MakeActivation
+from aeframe.parts.networks.phases import Transposed, equalise_phases
 from aeframe.tensors import broadcast_mask
 from aeframe.types import Batch, Domain, Shape
 
@@ -28,7 +29,7 @@ Neither uses other samples, so a code does not depend on the rest of its batch.
 """
 
 _CONV: dict[int, Callable[..., nn.Module]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
-_TRANSPOSED: dict[int, Callable[..., nn.Module]] = {
+_TRANSPOSED: dict[int, Callable[..., Transposed]] = {
     1: nn.ConvTranspose1d,
     2: nn.ConvTranspose2d,
     3: nn.ConvTranspose3d,
@@ -144,13 +145,14 @@ class Upsample(nn.Module):
 
     `kernel` is the width of the encoder's convolutions. That of this convolution is one more, hence even: every output
     is a sum of equally many products, which avoids checkerboard artefacts (Odena, Dumoulin & Olah 2016, doi
-    10.23915/distill.00003). For an odd size the last position is dropped.
+    10.23915/distill.00003). Their initial weights are equal, see `equalise_phases`. For an odd size the last
+    position is dropped.
     """
 
     def __init__(self, channels_in: int, channels_out: int, size: Shape, kernel: int) -> None:
         super().__init__()
         transposed = _TRANSPOSED[len(size)]
-        self.conv = transposed(channels_in, channels_out, kernel + 1, stride=2, padding=kernel // 2)
+        self.conv = equalise_phases(transposed(channels_in, channels_out, kernel + 1, stride=2, padding=kernel // 2))
         self.crop = (..., *(slice(n) for n in size))
 
     def forward(self, x: Tensor) -> Tensor:

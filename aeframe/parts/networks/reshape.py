@@ -18,6 +18,8 @@ class Reshape(Decoder):
     if the encoder only flattens.
     """
 
+    returns_x = True
+
     def __init__(self, z_shape: Shape, out_shape: Shape) -> None:
         super().__init__()
         if math.prod(z_shape) != math.prod(out_shape):

@@ -97,7 +97,7 @@ class _SecondStage(nn.Module):
         self.prior = StandardNormal(self.latent.shape)
         self.decoder = MLPDecoder(self.latent.shape, (1, dim), hidden=hidden[::-1])
         # With an initial standard deviation of 1, that of the codes, training would stay at their mean.
-        self.loss = GaussianLoss((dim,), variance="shared", scale=0.2)
+        self.loss = GaussianLoss((dim,), Domain("real"), variance="shared", scale=0.2)
 
     def forward(self, rows: Tensor) -> Tensor:
         """Return ``(B,)``: the negative evidence lower bound in nats."""

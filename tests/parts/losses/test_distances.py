@@ -65,16 +65,20 @@ def test_jaccard_equals_values_by_hand() -> None:
     # Sets {1, 2} and {2, 3}: one of three elements is in both.
     assert by_hand("jaccard", [50.0, 50.0, -50.0, -50.0], [0.0, 1.0, 1.0, 0.0], "binary") == pytest.approx(2 / 3)
     # Soft: intersection 0.8 + 0.5, union 0.8 + 0.2 + 0.5 + 0.5 + 0.1 (both forms agree on binary x).
-    assert by_hand("jaccard", logit([0.8, 0.5, 0.1]), [1.0, 1.0, 0.0], "binary") == pytest.approx(1 - 1.3 / 2.1)
+    assert by_hand("jaccard", logit([0.8, 0.5, 0.1]), [1.0, 1.0, 0.0], "binary", activation="sigmoid") == pytest.approx(
+        1 - 1.3 / 2.1
+    )
     # Unit data: sums of minima 0.3 + 0.5 and of maxima 0.6 + 0.5.
-    assert by_hand("jaccard", logit([0.6, 0.5]), [0.3, 0.5], "unit") == pytest.approx(1 - 0.8 / 1.1, rel=1e-5)
+    assert by_hand("jaccard", logit([0.6, 0.5]), [0.3, 0.5], "unit", activation="sigmoid") == pytest.approx(
+        1 - 0.8 / 1.1, rel=1e-5
+    )
 
 
 def test_jaccard_on_binary_x_is_the_product_form() -> None:
     x, output = torch.randint(2, (6, *SHAPE)).float(), torch.randn(6, 1, *SHAPE)
     p = output.sigmoid().squeeze(1)
     both, either = (p * x).flatten(1).sum(1), (p + x - p * x).flatten(1).sum(1)
-    torch.testing.assert_close(make("jaccard", "binary")(output, Batch(x)), 1 - both / either)
+    torch.testing.assert_close(make("jaccard", "binary", activation="sigmoid")(output, Batch(x)), 1 - both / either)
 
 
 def test_jaccard_of_equal_and_of_empty_samples_is_zero() -> None:

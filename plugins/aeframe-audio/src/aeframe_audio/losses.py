@@ -12,7 +12,7 @@ from torch import Tensor
 from aeframe.errors import AeframeError
 from aeframe.parts.losses.base import BoundedMean
 from aeframe.tensors import broadcast_mask
-from aeframe.types import Batch, Shape
+from aeframe.types import Batch, Domain, Shape
 from aeframe_audio.spectra import power_of_decibels
 
 
@@ -24,17 +24,18 @@ class SignalToNoise(BoundedMean):
 
     Args:
         shape: Shape of one segment, ``(C, T)``.
+        domain: The set of values that x can take.
         floor: A power in dB of full scale. For each unmasked element it is added to the energy of the noise and to that
             of the signal, so that the ratio is finite in silence.
-        activation: Bounds the reconstruction, such as tanh for data in [-1, 1]; null is the identity.
+        activation: Bounds the reconstruction; null takes tanh for data in [-1, 1], and the identity for others.
     """
 
     # Data with unbounded values ("real"), or with values in [-1, 1] ("signed").
     domains = frozenset({"real", "signed"})
     unit = "dB"
 
-    def __init__(self, shape: Shape, *, floor: float = -60.0, activation: str | None = None) -> None:
-        super().__init__(len(shape), activation)
+    def __init__(self, shape: Shape, domain: Domain, *, floor: float = -60.0, activation: str | None = None) -> None:
+        super().__init__(len(shape), domain, activation)
         if floor >= 0:
             raise AeframeError(f"loss snr requires a floor below 0 dB, found {floor:g}")
         self.floor_power = power_of_decibels(floor)

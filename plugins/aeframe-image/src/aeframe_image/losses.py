@@ -22,14 +22,14 @@ class _StructuralLoss(BoundedMean):
         shape: Shape of one image, ``(C, H, W)``.
         domain: Domain of x: which values pixels take.
         mix: The weight of the dissimilarity, in [0, 1].
-        activation: Bounds the reconstruction; None, ``sigmoid`` or ``tanh``.
+        activation: Bounds the reconstruction; None takes the default of the domain.
     """
 
     unit = "distance"
     domains = frozenset({"unit", "signed", "binary"})
 
     def __init__(self, who: str, shape: Shape, domain: Domain, mix: float, activation: str | None) -> None:
-        super().__init__(len(shape), activation)
+        super().__init__(len(shape), domain, activation)
         if len(shape) != 3 or min(shape[1:]) < 3:
             raise AeframeError(
                 f"{who} compares images (C, H, W) of at least 3 x 3 pixels, found the shape {shape}; choose loss=mse"
@@ -68,7 +68,7 @@ class StructuralSimilarity(_StructuralLoss):
         shape: Shape of one image, ``(C, H, W)``.
         domain: Domain of x: ``unit``, ``signed`` or ``binary``.
         mix: The weight of 1 - SSIM, in [0, 1]; the rest is the absolute error. 0.84 is usual.
-        activation: Bounds the reconstruction: null, ``sigmoid`` for data in [0, 1], ``tanh`` for [-1, 1].
+        activation: Bounds the reconstruction; null takes steep_sigmoid for data in [0, 1], tanh for [-1, 1].
     """
 
     def __init__(self, shape: Shape, domain: Domain, *, mix: float = 1.0, activation: str | None = None) -> None:
@@ -91,7 +91,7 @@ class MultiScaleSimilarity(_StructuralLoss):
         domain: Domain of x: ``unit``, ``signed`` or ``binary``.
         scales: The number of scales, at most 5; null takes as many as fit.
         mix: The weight of 1 - MS-SSIM, in [0, 1]; the rest is the absolute error. 0.84 is usual.
-        activation: Bounds the reconstruction: null, ``sigmoid`` for data in [0, 1], ``tanh`` for [-1, 1].
+        activation: Bounds the reconstruction; null takes steep_sigmoid for data in [0, 1], tanh for [-1, 1].
     """
 
     def __init__(

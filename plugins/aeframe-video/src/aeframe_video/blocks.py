@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from aeframe.errors import AeframeError
 from aeframe.parts.activations import MakeActivation
 from aeframe.parts.networks.blocks import Norm, norm_layers
+from aeframe.parts.networks.phases import equalise_phases
 from aeframe.types import Shape
 
 Form = Literal["3d", "2+1d"]
@@ -117,13 +118,14 @@ class Upsample(nn.Module):
         super().__init__()
         kernel_size = tuple(width + (step > 1) for width, step in zip(kernel, stride, strict=True))
         space_padding = kernel[1] // 2
-        self.conv = nn.ConvTranspose3d(
+        conv = nn.ConvTranspose3d(
             channels_in,
             channels_out,
             (kernel_size[0], kernel_size[1], kernel_size[1]),
             stride=(stride[0], stride[1], stride[1]),
             padding=(0 if causal else kernel[0] // 2, space_padding, space_padding),
         )
+        self.conv = equalise_phases(conv)
         self.crop = (..., *(slice(n) for n in size))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -15,11 +15,11 @@ from aeframe.data.subset import random_batches
 from aeframe.errors import AeframeError, did_you_mean
 from aeframe.evaluation.mahalanobis import MahalanobisDistance, check_mahalanobis
 from aeframe.evaluation.score_kinds import SCORES
-from aeframe.evaluation.scoring import check_scorable, score_batch
+from aeframe.evaluation.scoring import check_scorable, per_element, score_batch
 from aeframe.evaluation.step import evaluation_mode
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.parts.losses.base import Loss
-from aeframe.tensors import at_least_float32, broadcast_mask, per_sample
+from aeframe.tensors import at_least_float32, broadcast_mask
 from aeframe.types import Batch, TrainingProgress
 
 _IMPORTANCE = 64
@@ -119,12 +119,7 @@ def reconstruction_errors(model: Autoencoder, batch: Batch) -> tuple[Tensor, Ten
     loss = model.loss
     output = model.decode(model.embed(batch).mean, batch)
     total: Tensor = loss(output, batch)
-    if batch.mask is None:
-        num_observed = torch.full_like(total, batch.x[0].numel())
-    else:
-        num_observed = per_sample(broadcast_mask(batch.mask, batch.x.ndim).expand_as(batch.x).to(total.dtype))
-    score = torch.where(num_observed > 0, total / num_observed.clamp(min=1), torch.nan)
-    return score, _element_errors(loss, output, batch)
+    return per_element(total, batch), _element_errors(loss, output, batch)
 
 
 def _element_errors(loss: Loss, output: Tensor, batch: Batch) -> Tensor | None:

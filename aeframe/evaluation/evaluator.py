@@ -22,7 +22,7 @@ from aeframe.model.autoencoder import Autoencoder
 from aeframe.registry import registry
 from aeframe.types import Batch, TrainingProgress
 
-LATENT_METRICS = ("active_units", "aggregate_posterior", "codebook", "fve", "sparsity")
+LATENT_METRICS = ("active_units", "aggregate_posterior", "codebook", "fve", "prior_gap", "sparsity")
 """Metrics of the latent, computed for every modality if they are defined for the model."""
 
 

@@ -108,7 +108,7 @@ def test_metrics_that_do_not_apply_are_left_out(make_model: Any) -> None:
     point = Evaluator(make_model(), metrics_of(["mse"], {"mae": {}}), seed=0)
     assert list(point.metrics) == ["mse", "mae"]
     vae = Evaluator(make_model(**VAE), metrics_of(["mse"], {"mse": None}), seed=0)
-    assert list(vae.metrics) == ["active_units", "aggregate_posterior"]
+    assert list(vae.metrics) == ["active_units", "aggregate_posterior", "prior_gap"]
 
 
 def test_no_state_of_the_evaluator_is_in_a_checkpoint(make_model: Any) -> None:

@@ -14,7 +14,7 @@ from aeframe.noise import INCREMENT, mix_elements, to_signed
 from aeframe.parts.objectives.base import Objective
 from aeframe.parts.objectives.importance import Importance
 from aeframe.row_noise import RowNoise, padded_rows
-from aeframe.tensors import broadcast_mask, per_sample
+from aeframe.tensors import broadcast_mask
 from aeframe.types import Batch, ForwardOutput, TrainingProgress
 
 
@@ -107,10 +107,15 @@ def per_element(total: Tensor, batch: Batch) -> Tensor:
 
     Only elements where the mask is True count.
     """
-    if batch.mask is None:
-        return total / batch.x[0].numel()
-    num = per_sample(broadcast_mask(batch.mask, batch.x.ndim).expand_as(batch.x).to(total.dtype))
+    num = num_observed(batch).to(total.dtype)
     return torch.where(num > 0, total / num.clamp(min=1), torch.nan)
+
+
+def num_observed(batch: Batch) -> Tensor:
+    """Return the number ``(B,)`` of elements of each sample where the mask is True."""
+    if batch.mask is None:
+        return torch.full((len(batch),), batch.x[0].numel(), device=batch.x.device)
+    return broadcast_mask(batch.mask, batch.x.ndim).expand_as(batch.x).flatten(1).sum(1)
 
 
 def content_keys(batch: Batch) -> Tensor:

@@ -211,6 +211,11 @@ def encode_condition(who: str, condition: Any, modality: Modality, coding: Condi
     return condition if coding is None else coding.encode(who, condition)
 
 
+def in_dtype(batch: Batch, dtype: torch.dtype) -> Batch:
+    """Return a batch with all floating-point tensors of type `dtype`."""
+    return batch.map(lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor)
+
+
 def check_draw(who: str, loss: Loss, spec: DataSpec, *, draw: bool) -> None:
     """Raise an error where samples are to be drawn from a loss that is no likelihood."""
     if not draw or loss.can_draw:

@@ -43,6 +43,7 @@ from aeframe.model_store.inputs import (
     check_batch_size,
     check_draw,
     encode_condition,
+    in_dtype,
     warn_if_far,
 )
 from aeframe.model_store.modality_state import check_reading_options, with_options
@@ -169,9 +170,7 @@ class TrainedModel:
         self, z: Array, *, condition: Condition | None = None, batch_size: int = 256, draw: bool = False
     ) -> Tensor:
         """Decode codes ``(N, *z_shape)`` to data ``(N, *shape)``: the mean of the likelihood, or with `draw` a draw.
-
-        Raises:
-            AeframeError: `draw`, and the loss has no likelihood to draw from.
+        A draw from a loss without noise (`Loss.can_draw`) is an error.
         """
         check_batch_size(self._who(), batch_size)
         check_draw(self._who(), self.model.loss, self.spec, draw=draw)
@@ -211,11 +210,11 @@ class TrainedModel:
             seed: The seed of all random draws; None is that of the run, as for its metrics.
 
         Raises:
-            AeframeError: `draw`, and the loss has no likelihood to draw from.
+            AeframeError: `draw`, and the loss does not draw (`Loss.can_draw`).
         """
         batch = self.batch_of(x, condition, mask)
         check_draw(self._who(), self.model.loss, self.spec, draw=draw)
-        seed = int(self.config.get("seed", 0)) if seed is None else seed
+        seed = self._seed if seed is None else seed
         with evaluation_mode(self.model):
             chunks = self._chunks(batch, batch_size)
             parts = [reconstruct_batch(self.model, rows, seed=seed, draw=draw) for rows in chunks]
@@ -237,10 +236,8 @@ class TrainedModel:
             seed: Makes the samples repeatable; without it, torch's global generator is used.
             condition: For a model with a condition: ``(num, C)``, or labels.
             batch_size: Samples that are decoded at a time.
-            draw: Draw from the likelihood, or take its mean; None does what `Loss.draws_samples` states.
-
-        Raises:
-            AeframeError: `draw` is True, and the loss does not draw (`Loss.can_draw`).
+            draw: Draw from the likelihood, an error without `Loss.can_draw`, or take its mean; None does what
+                `Loss.draws_samples` states.
         """
         if num < 1:
             raise AeframeError(f"{self._who()} makes at least one sample, found num {num}")
@@ -283,9 +280,8 @@ class TrainedModel:
         if density.requires_fit:
             if x is None:
                 raise AeframeError(f"sampler '{config['name']}' is fitted to codes, found no x; pass samples as x")
-            batches = (
-                self._chunks(self.batch_of(x, condition), 256) if isinstance(x, (Batch, Tensor, np.ndarray)) else x
-            )
+            is_samples = isinstance(x, (Batch, Tensor, np.ndarray))
+            batches = self._chunks(self.batch_of(x, condition), 256) if is_samples else x
             with evaluation_mode(self.model):
                 fit_sampler(density, self.model, batches, seed)
         return replace(self, sampler=density.to(self.device).eval(), config={**self.config, "sampler": config})
@@ -303,7 +299,7 @@ class TrainedModel:
             a: The first samples; a batch with conditions for a model with a condition.
             b: The last samples, as many as in `a`.
             steps: Number of samples on a path, both ends included.
-            condition: One condition for a and b: ``(N, C)``, or labels.
+            condition: One condition for a and b.
             batch_size: Samples that are processed at a time.
         """
         start, end = self.batch_of(a, condition), self.batch_of(b, condition)
@@ -372,11 +368,6 @@ class TrainedModel:
     ) -> Anomalies:
         """Return the anomaly score of each sample, its percentile among training samples, and whether it is high.
 
-        ```python
-        found = model.anomalies(x)
-        x[found.is_anomaly]
-        ```
-
         Args:
             x: The samples.
             by: ``reconstruction``, the loss of the reconstruction from the mean of z, divided by the number of observed
@@ -389,17 +380,15 @@ class TrainedModel:
             locate: Whether to describe where the errors of each sample are, which takes Python code for each.
 
         Raises:
-            AeframeError: An unknown score, one whose distribution in training is not known (see `with_scale`), or one
-                that the model cannot compute.
+            AeframeError: An unknown score, or one without a known distribution (see `with_scale`).
         """
         scale = known_scale(self._who(), self.scales, by)
         if not 0 < quantile < 1:
             raise AeframeError(f"{self._who()} takes a quantile between 0 and 1, found {quantile!r}")
         batch = self.batch_of(x, condition, mask)
         chunks, find = self._chunks(batch, batch_size), self.modality.locate_errors if locate else None
-        scores, where = anomaly_scores(
-            self._who(), self.model, chunks, by, self.progress, distance=scale.distance, locate=find
-        )
+        options: Any = {"distance": scale.distance, "per": scale.per, "draws": scale.draws, "locate": find}
+        scores, where = anomaly_scores(self._who(), self.model, chunks, by, self.progress, **options)
         percentile, threshold = scale.train.percentile(scores.double().numpy()), scale.validation.at(quantile)
         scores = scores.to(batch.x.device)
         return Anomalies(scores, torch.from_numpy(percentile), scores > threshold, threshold, where)
@@ -418,20 +407,31 @@ class TrainedModel:
         known = [errors.to(batch.x.device) for errors in parts if errors is not None]
         return torch.cat(known) if known else None
 
-    def with_scale(self, by: str, train: Source, validation: Source, *, required: bool = True) -> TrainedModel:
+    def with_scale(
+        self,
+        by: str,
+        train: Source,
+        validation: Source,
+        *,
+        per: str | None = None,
+        draws: int = 1,
+        required: bool = True,
+    ) -> TrainedModel:
         """Return the model with the distribution of another anomaly score, over at most 2,048 samples of each split.
 
         Args:
             by: The kind of score, see `anomalies`.
             train: Samples like those of the training, such as ``aeframe.data.TensorSource(x)``.
             validation: Samples whose scores are to be the thresholds.
+            per: ``sample`` or ``element``, see `score`; by default ``element`` for ``reconstruction``, else ``sample``.
+            draws: Number of draws of z whose bounds are averaged, for ``bound`` and ``likelihood``.
             required: Raise an error if a score is finite for no sample of a split; otherwise return the same model.
 
         Raises:
             AeframeError: An unknown score, one that the model cannot compute, or one that is finite for no sample.
         """
-        seed, move = int(self.config.get("seed", 0)), self.on_device
-        scale = make_scale(self._who(), self.model, by, self.progress, train, validation, on_device=move, seed=seed)
+        options: Any = {"seed": self._seed, "per": per, "draws": draws, "on_device": self.on_device}
+        scale = make_scale(self._who(), self.model, by, self.progress, train, validation, **options)
         if scale is None and required:
             raise AeframeError(f"{self._who()} has no finite score by {by} for a split; choose another score")
         return self if scale is None else replace(self, scales={**self.scales, by: scale})
@@ -460,9 +460,9 @@ class TrainedModel:
     def _dtype(self) -> torch.dtype:
         return next((parameter.dtype for parameter in self.model.parameters()), torch.float32)
 
-    def _in_dtype(self, tensor: Tensor) -> Tensor:
-        """Return a floating-point tensor in the type of the parameters, any other unchanged."""
-        return tensor.to(self._dtype) if tensor.is_floating_point() else tensor
+    @property
+    def _seed(self) -> int:
+        return int(self.config.get("seed", 0))
 
     def _who(self) -> str:
         return f"model '{self.name}'"
@@ -492,7 +492,7 @@ class TrainedModel:
     def on_device(self, batch: Batch) -> Batch:
         """Return a batch on the device of the model, in its precision."""
         batch = batch.to(self.device)
-        return batch if self._dtype == torch.float32 else batch.map(self._in_dtype)
+        return batch if self._dtype == torch.float32 else in_dtype(batch, self._dtype)
 
     @torch.no_grad()
     def _latents(self, batch: Batch, batch_size: int) -> list[Latent]:

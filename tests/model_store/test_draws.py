@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from aeframe.data import TensorSource
 from aeframe.errors import AeframeError
 from aeframe.model_store.inputs import check_draw
 from aeframe.parts.losses.base import Loss
@@ -76,3 +77,26 @@ def test_a_score_per_element_divides_by_the_observed_ones(save: Any) -> None:
     assert str(error.value) == (
         "model 'vae' scores per sample or element, found 'elements', did you mean 'element'?; choose one"
     )
+
+
+def test_anomaly_scores_have_the_options_of_their_scale(save: Any) -> None:
+    saved, _ = save()
+    x = torch.randn(40, 30)
+    source = TensorSource(x)
+    scaled = saved.with_scale("bound", source, source, per="element", draws=3)
+    found = scaled.anomalies(x, by="bound", locate=False)
+    assert torch.allclose(found.score, saved.score(x, per="element", draws=3), rtol=1e-4)
+    total = saved.with_scale("reconstruction", source, source, per="sample").anomalies(x).score
+    assert torch.allclose(total, 30 * saved.with_scale("reconstruction", source, source).anomalies(x).score)
+    for by, options, message in (
+        (
+            "reconstruction",
+            {"draws": 2},
+            "draws z for the scores bound and likelihood, found draws 2 by reconstruction",
+        ),
+        ("mahalanobis", {"per": "element"}, "scores whole samples by mahalanobis, found per element"),
+        ("bound", {"per": "token"}, "scores per sample or element, found 'token'"),
+        ("bound", {"draws": 0}, "takes draws of at least 1, found 0"),
+    ):
+        with pytest.raises(AeframeError, match=message):
+            saved.with_scale(by, source, source, **options)

@@ -277,6 +277,7 @@ def register_metrics(register: Register) -> None:
         f"{at}.aggregate_posterior:AggregatePosterior",
         summary="mutual information of x and z, KL terms",
     )
+    register("prior_gap", f"{at}.prior_gap:PriorGap", summary="distance of the codes of data from the prior")
     register("codebook", f"{at}.latent_usage:CodebookUse", summary="fraction of codes in use, and their perplexity")
     register("fve", f"{at}.sparsity:FractionOfVarianceExplained", summary="fraction of variance that is explained")
     register("sparsity", f"{at}.sparsity:Sparsity", summary="active features per sample, and dead features")

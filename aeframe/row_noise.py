@@ -143,6 +143,20 @@ class RowNoise(TorchDispatchMode):
         return _Layout(num, ndim=len(size), strided=k is not None and size[0] == k * num)
 
 
+def row_normals(rows: Tensor, num: int, *, seed: int = 0) -> Tensor:
+    """Return standard normal numbers ``(B, num)`` in double precision, a function of `seed` and the id of each row.
+
+    They equal those of a first draw within `RowNoise`, and are computed without a mode on the device of `rows`.
+
+    Args:
+        rows: ``(B,)`` integers, the id of each sample.
+        num: The number of numbers for each row.
+        seed: The seed of the draw.
+    """
+    seeds = mix_elements(rows + to_signed(mix(seed, 0)))
+    return torch.special.ndtri(_open_uniform(_random_bits(seeds, num)))
+
+
 def padded_rows(num: int) -> Tensor:
     """Return the indices 0 to `num` - 1, the last of them repeated up to a prime number of rows ``(P,)``, at least 7.
 
@@ -228,7 +242,7 @@ def _draw_by_row(
 
 def _random_bits(seeds: Tensor, num: int) -> Tensor:
     """Return random integers ``(B, num)`` of 64 bits: the first `num` of splitmix64 for each seed ``(B,)``."""
-    return mix_elements(seeds.unsqueeze(1) + to_signed(INCREMENT) * torch.arange(num))
+    return mix_elements(seeds.unsqueeze(1) + to_signed(INCREMENT) * torch.arange(num, device=seeds.device))
 
 
 def _uniform(bits: Tensor, num_bits: int) -> Tensor:

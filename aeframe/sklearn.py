@@ -169,6 +169,8 @@ class AutoencoderOutlierDetector(OutlierMixin, _Estimator):  # type: ignore[misc
             its reconstruction and residual from those of the training samples, and also finds outliers that are so
             frequent that the model reconstructs them; ``reconstruction`` is the reconstruction loss per column;
             ``bound`` the bound on its likelihood.
+        per: ``sample`` or ``element``, see `aeframe.TrainedModel.with_scale`; None for the default of the method.
+        draws: Number of draws of the code whose bounds are averaged, for ``bound``.
         max_epochs: Training epochs; None chooses them by the number of samples.
         batch_size: Samples in a batch; None chooses it by the number of samples.
         settings: Further settings of `aeframe.fit`.
@@ -190,6 +192,8 @@ class AutoencoderOutlierDetector(OutlierMixin, _Estimator):  # type: ignore[misc
         n_components: int | None = None,
         contamination: float = 0.1,
         method: Literal["mahalanobis", "reconstruction", "bound"] = "mahalanobis",
+        per: Literal["sample", "element"] | None = None,
+        draws: int = 1,
         max_epochs: int | None = None,
         batch_size: int | None = None,
         settings: Mapping[str, Any] | None = None,
@@ -209,6 +213,8 @@ class AutoencoderOutlierDetector(OutlierMixin, _Estimator):  # type: ignore[misc
         )
         self.contamination = contamination
         self.method = method
+        self.per = per
+        self.draws = draws
 
     def fit(self, X: ArrayLike, y: Any = None) -> AutoencoderOutlierDetector:
         """Train on X ``(N, D)``, and set the threshold; y is ignored."""
@@ -220,7 +226,7 @@ class AutoencoderOutlierDetector(OutlierMixin, _Estimator):  # type: ignore[misc
 
         x = self._train(X)
         source = TensorSource(self.model_.prepare(x).x)
-        self.model_ = self.model_.with_scale(self.method, source, source)
+        self.model_ = self.model_.with_scale(self.method, source, source, per=self.per, draws=self.draws)
         self.offset_ = float(np.percentile(self._scores(x), 100 * self.contamination))
         return self
 

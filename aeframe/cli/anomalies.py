@@ -15,11 +15,12 @@ from aeframe.cli.model_command import (
     add_samples,
     check_output,
     check_picture,
+    positive,
     print_read,
 )
 from aeframe.cli.rows_file import check_rows_suffix, write_rows
 from aeframe.errors import AeframeError, did_you_mean
-from aeframe.evaluation.score_kinds import SCORES
+from aeframe.evaluation.score_kinds import PER, SCORES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -53,6 +54,15 @@ class Anomalies(ModelCommand):
         add_samples(parser)
         parser.add_argument("--by", choices=SCORES, default="reconstruction", help="score (default: reconstruction)")
         parser.add_argument(
+            "--per",
+            choices=PER,
+            help="sum over a sample, or mean over its observed elements, such as tokens (default: element for "
+            "reconstruction, sample for bound and likelihood)",
+        )
+        parser.add_argument(
+            "--draws", type=positive, default=1, help="draws of z to average for bound and likelihood (default: 1)"
+        )
+        parser.add_argument(
             "--quantile",
             type=_fraction,
             default=0.99,
@@ -76,10 +86,11 @@ class Anomalies(ModelCommand):
         parts = self._parts(args, model)
         if parts is not None:
             return _write_parts(args, parts)
-        samples = self.samples(args, model, reads_run=args.by not in model.scales)
-        if args.by not in model.scales:
+        is_known = args.by in model.scales and args.per is None and args.draws == 1
+        samples = self.samples(args, model, reads_run=not is_known)
+        if not is_known:
             splits = self.splits(model, args)
-            model = model.with_scale(args.by, splits.train, splits.validation)
+            model = model.with_scale(args.by, splits.train, splits.validation, per=args.per, draws=args.draws)
         report = _Report(self, args, model, samples)
         write_rows(args.output, report.rows())
         print(args.output)
@@ -95,7 +106,7 @@ class Anomalies(ModelCommand):
 
     def _parts(self, args: Namespace, model: TrainedModel) -> ScoredParts | None:
         """Return the scores of time steps of a file, or None where samples are scored."""
-        if args.samples or args.file is None or args.split is not None or args.by != "reconstruction":
+        if args.samples or args.file is None or args.split is not None or args.by != "reconstruction" or args.per:
             return None
         size = self.batch_size(args, model)
         return model.modality.score_parts(

@@ -69,6 +69,7 @@ class Evaluate(ModelCommand):
         metrics, protocols = self.measure(model, splits.train, source, args, metric_options)
         compared = [self.compare_samples(model, args, name, space) for name, space in spaces.items()]
         by_modality = self.compare_by_modality(model, args) if args.samples or args.figures is not None else None
+        from aeframe.evaluation.evaluator import grouped_protocols
         from aeframe.evaluation.units import units_of
         from aeframe.registry import registry
 
@@ -77,7 +78,7 @@ class Evaluate(ModelCommand):
         print(f"{len(source)} samples")
         if splits.factor_names:
             print(printable(f"factors: {', '.join(splits.factor_names)}"))
-        for name, protocol in protocols.items():
+        for name, protocol in grouped_protocols(protocols).items():
             print(f"{name}: {protocol}")
         for quality in compared:
             sets = {"new samples": quality.samples, "reconstructions": quality.reconstructions}
@@ -134,6 +135,7 @@ class Evaluate(ModelCommand):
         plan = BatchPlan(len(source), self.batch_size(args, model), seed=seed, shuffle=False)
         batches = cast("Iterable[Batch]", Loader(source, plan))
         with kept_memory(enabled=True):
+            evaluator.observe_training_samples(train, model.device)
             measured = measure(evaluator, batches, model.progress, model.device)
         error = pca_error(model.model, train, source, seed=config.get("seed", 0))
         protocols = evaluator.protocols()

@@ -63,6 +63,7 @@ class Generate(CodesCommand):
         import torch
 
         from aeframe.data.where import Where
+        from aeframe.model_store.inputs import check_draw
         from aeframe.noise import PICTURES, noise_of
 
         check_output(args.output)
@@ -73,6 +74,7 @@ class Generate(CodesCommand):
             model = self._with_sampler(model, parse_sampler(args.sampler), args)
         seed = torch.seed() if args.seed is None else args.seed
         args.draw = model.model.loss.draws_samples if args.draw is None else args.draw
+        check_draw(f"model '{model.name}'", model.model.loss, model.spec, draw=args.draw)
         with noise_of(model.device, seed, PICTURES):
             if where:
                 self.write(model, self._accepted(model, where, args), args.num, args)

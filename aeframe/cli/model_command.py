@@ -265,7 +265,7 @@ def add_draw(parser: ArgumentParser) -> None:
         "--draw",
         action=BooleanOptionalAction,
         help="draw new samples from the likelihood, or take its mean (default: drawn where samples are rows of "
-        "numbers and classes, otherwise the mean)",
+        "numbers and classes, otherwise the mean); an error for a loss without noise, such as a distance",
     )
 
 

@@ -22,22 +22,27 @@ if TYPE_CHECKING:
 
 
 class Reconstruct(ModelCommand):
-    """Reconstruct the samples in a file, or in a split of the run's data: encode them, and decode the mean of z.
+    """Reconstruct the samples in a file, or in a split of the run's data: encode them, and decode the code.
 
-    Outputs keep the names of the samples: files of a folder, cells, row ids.
+    z is the posterior mean; units that are hardly used are drawn twice, as in the metrics of the run. Outputs keep the
+    names of the samples: files of a folder, cells, row ids.
     """
 
     def arguments(self, parser: ArgumentParser) -> None:
         super().arguments(parser)
         add_samples(parser)
+        parser.add_argument("--draw", action="store_true", help="draw from the likelihood instead of taking its mean")
+        parser.add_argument("--seed", type=int, help="seed of the random draws (default: the seed of the run)")
         add_condition(parser)
         add_sample_output(parser)
 
     def run(self, args: Namespace) -> int:
         from aeframe.data.file_samples import names_of
+        from aeframe.model_store.inputs import check_draw
 
         check_output(args.output)
         model = self.open(args)
+        check_draw(f"model '{model.name}'", model.model.loss, model.spec, draw=args.draw)
         samples = self.samples(args, model)
         self.write(model, self._reconstructed(model, samples, args), len(samples), args, names_of(samples.source))
         return 0
@@ -46,4 +51,6 @@ class Reconstruct(ModelCommand):
         """Yield the reconstructions of each batch."""
         for batch, _ in self.batches(samples, model, args):
             condition = self.condition(args, model, len(batch))
-            yield model.reconstruct(batch, condition=condition, batch_size=len(batch)).cpu()
+            yield model.reconstruct(
+                batch, condition=condition, batch_size=len(batch), draw=args.draw, seed=args.seed
+            ).cpu()

@@ -14,12 +14,12 @@ from aeframe.data.score_quantiles import ScoreQuantiles
 from aeframe.data.subset import random_batches
 from aeframe.errors import AeframeError, did_you_mean
 from aeframe.evaluation.mahalanobis import MahalanobisDistance, check_mahalanobis
-from aeframe.evaluation.score_kinds import SCORES
-from aeframe.evaluation.scoring import check_scorable, score_batch
+from aeframe.evaluation.score_kinds import PER, SCORES
+from aeframe.evaluation.scoring import check_scorable, num_observed, per_element, score_batch
 from aeframe.evaluation.step import evaluation_mode
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.parts.losses.base import Loss
-from aeframe.tensors import at_least_float32, broadcast_mask, per_sample
+from aeframe.tensors import at_least_float32, broadcast_mask
 from aeframe.types import Batch, TrainingProgress
 
 _IMPORTANCE = 64
@@ -42,7 +42,11 @@ class ScoreScale:
     num: tuple[int, int]
     """The numbers of training and validation samples that were scored."""
     distance: MahalanobisDistance | None = None
-    """For the score ``mahalanobis``; it is not stored with a model."""
+    """For the score ``mahalanobis``; it is not stored with a model, as the following."""
+    per: str | None = None
+    """What the scores are sums over, one of `PER`; None for ``element`` of ``reconstruction``, else ``sample``."""
+    draws: int = 1
+    """Number of draws of z whose bounds are averaged, for the scores ``bound`` and ``likelihood``."""
 
     def state(self) -> dict[str, Tensor]:
         """Return the distributions as tensors."""
@@ -84,6 +88,18 @@ def _check_kind(who: str, by: str) -> None:
         raise AeframeError(f"{who} scores by {', '.join(SCORES)}, found '{by}'{hint}; choose one of them")
 
 
+def _check_options(who: str, by: str, per: str | None, draws: int) -> None:
+    """Raise AeframeError for options that a kind of score does not have."""
+    if per is not None and per not in PER:
+        raise AeframeError(f"{who} scores per {' or '.join(PER)}, found '{per}'{did_you_mean(per, PER)}; choose one")
+    if per is not None and by == "mahalanobis":
+        raise AeframeError(f"{who} scores whole samples by mahalanobis, found per {per}; leave it out")
+    if draws != 1 and by not in ("bound", "likelihood"):
+        raise AeframeError(
+            f"{who} draws z for the scores bound and likelihood, found draws {draws} by {by}; leave it out"
+        )
+
+
 def known_scale(who: str, scales: Mapping[str, ScoreScale], by: str) -> ScoreScale:
     """Return the distribution of a kind of score.
 
@@ -119,12 +135,7 @@ def reconstruction_errors(model: Autoencoder, batch: Batch) -> tuple[Tensor, Ten
     loss = model.loss
     output = model.decode(model.embed(batch).mean, batch)
     total: Tensor = loss(output, batch)
-    if batch.mask is None:
-        num_observed = torch.full_like(total, batch.x[0].numel())
-    else:
-        num_observed = per_sample(broadcast_mask(batch.mask, batch.x.ndim).expand_as(batch.x).to(total.dtype))
-    score = torch.where(num_observed > 0, total / num_observed.clamp(min=1), torch.nan)
-    return score, _element_errors(loss, output, batch)
+    return per_element(total, batch), _element_errors(loss, output, batch)
 
 
 def _element_errors(loss: Loss, output: Tensor, batch: Batch) -> Tensor | None:
@@ -150,6 +161,8 @@ def anomaly_scores(
     progress: TrainingProgress,
     *,
     distance: MahalanobisDistance | None = None,
+    per: str | None = None,
+    draws: int = 1,
     locate: Callable[[Tensor, Batch], list[str]] | None = None,
 ) -> tuple[Tensor, list[str]]:
     """Return the score ``(N,)`` of all samples of `batches`, on the CPU, and where their errors are.
@@ -161,6 +174,8 @@ def anomaly_scores(
         by: The kind of score.
         progress: The training progress, on which the bound depends.
         distance: For the score ``mahalanobis``.
+        per: See `ScoreScale.per`.
+        draws: See `ScoreScale.draws`.
         locate: `Modality.locate_errors`, to say where the errors of each sample are; without it, and for scores of
             whole samples, they are ``""``.
 
@@ -170,17 +185,26 @@ def anomaly_scores(
     scores, where = [], list[str]()
     importance = _IMPORTANCE if by == "likelihood" else None
     if by in ("bound", "likelihood"):
-        check_scorable(who, model, 1, importance)
+        check_scorable(who, model, draws, importance, per or "sample")
     with evaluation_mode(model):
         for batch in batches:
             errors = None
             if by == "reconstruction":
                 score, errors = reconstruction_errors(model, batch)
+                score = score * num_observed(batch) if per == "sample" else score
             elif by == "mahalanobis" and distance is not None:
                 score, errors = distance(model, batch)
             else:
                 score = score_batch(
-                    who, model, batch, progress, batch_size=len(batch), draws=1, importance=importance, seed=0
+                    who,
+                    model,
+                    batch,
+                    progress,
+                    batch_size=len(batch),
+                    draws=draws,
+                    importance=importance,
+                    seed=0,
+                    per=per or "sample",
                 )
             scores.append(score.cpu())
             if locate is None or errors is None:
@@ -207,6 +231,8 @@ def make_scale(
     *,
     on_device: Callable[[Batch], Batch],
     seed: int,
+    per: str | None = None,
+    draws: int = 1,
 ) -> ScoreScale | None:
     """Return the distribution of scores over random subsets of two splits; None if a split has no finite score.
 
@@ -219,11 +245,14 @@ def make_scale(
         validation: The validation split.
         on_device: Moves a batch to the model's device and precision.
         seed: The seed of the subsets.
+        per: See `ScoreScale.per`.
+        draws: See `ScoreScale.draws`.
 
     Raises:
-        AeframeError: An unknown kind of score, or one that the model cannot compute.
+        AeframeError: An unknown kind of score, options that it does not have, or one that the model cannot compute.
     """
     _check_kind(who, by)
+    _check_options(who, by, per, draws)
     distance = None
     if by == "mahalanobis":
         check_mahalanobis(who, model)
@@ -231,13 +260,14 @@ def make_scale(
     distributions, nums = [], []
     for source in (train, validation):
         batches = map(on_device, subset_batches(source, seed))
-        scores = anomaly_scores(who, model, batches, by, progress, distance=distance)[0].double().numpy()
+        found, _ = anomaly_scores(who, model, batches, by, progress, distance=distance, per=per, draws=draws)
+        scores = found.double().numpy()
         distribution = ScoreQuantiles.of(scores, _MAX_LEVELS)
         if distribution is None:
             return None
         distributions.append(distribution)
         nums.append(int(np.isfinite(scores).sum()))
-    return ScoreScale(distributions[0], distributions[1], (nums[0], nums[1]), distance)
+    return ScoreScale(distributions[0], distributions[1], (nums[0], nums[1]), distance, per, draws)
 
 
 def auroc_and_average_precision(scores: Tensor, flags: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,16 +10,19 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 
+from aeframe.data.modality import Source
 from aeframe.errors import AeframeError
+from aeframe.evaluation.anomalies import subset_batches
 from aeframe.evaluation.metrics.base import SUM_DTYPE, ModelMetric
 from aeframe.evaluation.metrics.term_means import TermMeans
+from aeframe.evaluation.reconstruction import PROTOCOL, draws_units
 from aeframe.evaluation.step import EvaluationOutput, evaluate_batch, evaluation_mode
 from aeframe.factory import build
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.registry import registry
 from aeframe.types import Batch, TrainingProgress
 
-LATENT_METRICS = ("active_units", "aggregate_posterior", "codebook", "fve", "sparsity")
+LATENT_METRICS = ("active_units", "aggregate_posterior", "codebook", "fve", "prior_gap", "sparsity")
 """Metrics of the latent, computed for every modality if they are defined for the model."""
 
 
@@ -38,6 +41,8 @@ class Evaluator(Callback):
 
     def __init__(self, model: Autoencoder, metrics: Mapping[str, Mapping[str, Any] | None], *, seed: int = 0) -> None:
         self.model, self.seed = model, seed
+        self.training_samples: Source | None = None
+        """The training split for `observe_training_samples` in a test; None to leave it out."""
         self.means = TermMeans()
         # The metric of each value that was computed last.
         self._metric_of: dict[str, str] = {}
@@ -88,7 +93,10 @@ class Evaluator(Callback):
         self.on_validation_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
     def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Add the values to those that the module has measured."""
+        """Add the values to those that the module has measured, with those of training samples."""
+        if self.training_samples is not None:
+            with trainer.precision_plugin.forward_context():
+                self.observe_training_samples(self.training_samples, pl_module.device)
         self._add_values(pl_module, "test")
 
     def _add_values(self, pl_module: L.LightningModule, split: str) -> None:
@@ -96,6 +104,29 @@ class Evaluator(Callback):
         measured = getattr(pl_module, "measured", None)
         if isinstance(measured, dict):
             measured.setdefault(split, {}).update(values)
+
+    # -- training samples ------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def observe_training_samples(self, train: Source, device: torch.device) -> None:
+        """Pass training samples to the metrics that use them, such as the baseline ``mse_of_mean``.
+
+        Args:
+            train: The training split; a random subset of at most 2,048 samples is read.
+            device: The device of the model.
+        """
+        used = [metric for metric in self._metrics() if metric.uses_training_samples]
+        for metric in used:
+            metric.start_training_samples()
+        if not used:
+            return
+        dtype = next((parameter.dtype for parameter in self.model.parameters()), torch.float32)
+        with evaluation_mode(self.model):
+            for batch in subset_batches(train, self.seed):
+                batch = _in_dtype(batch.to(device), dtype)
+                latent = self.model.embed(batch)
+                for metric in used:
+                    metric.update_training(self.model, batch, latent)
 
     # -- in a plain loop -----------------------------------------------------------------------------------------
 
@@ -129,7 +160,10 @@ class Evaluator(Callback):
 
     def protocols(self) -> dict[str, str]:
         """Return in words how each metric has measured, by name, where it says so (`ModelMetric.protocol`)."""
-        sentences = {name: cast("ModelMetric", metric).protocol() for name, metric in self.metrics.items()}
+        sentences = {}
+        for name, metric in cast("Mapping[str, ModelMetric]", self.metrics).items():
+            reconstructs = metric.by_position and not metric.sampled and draws_units(self.model)
+            sentences[name] = "; ".join(filter(None, (metric.protocol(), PROTOCOL if reconstructs else "")))
         return {name: sentence for name, sentence in sentences.items() if sentence}
 
     def protocols_by_value(self) -> dict[str, str]:
@@ -187,6 +221,14 @@ def metrics_of(names: Iterable[str], overrides: Mapping[str, Any] | None = None)
     return {**{name: {} for name in (*names, *LATENT_METRICS)}, **(overrides or {})}
 
 
+def grouped_protocols(protocols: Mapping[str, str]) -> dict[str, str]:
+    """Return protocols by the names of all metrics that have the same, such as ``mse, mae``."""
+    names: dict[str, list[str]] = {}
+    for name, sentence in protocols.items():
+        names.setdefault(sentence, []).append(name)
+    return {", ".join(same): sentence for sentence, same in names.items()}
+
+
 def measure(
     evaluator: Evaluator, batches: Iterable[Batch], progress: TrainingProgress, device: torch.device
 ) -> dict[str, float]:
@@ -194,6 +236,11 @@ def measure(
     for index, batch in enumerate(batches):
         evaluator.update(batch.to(device), progress, index)
     return evaluator.compute()
+
+
+def _in_dtype(batch: Batch, dtype: torch.dtype) -> Batch:
+    """Return a batch with floating-point tensors of that type."""
+    return batch.map(lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor)
 
 
 def _to_host(values: Mapping[str, Tensor]) -> dict[str, float]:

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from aeframe.batch_noise import BatchNoise, batch_of_all_devices
+from aeframe.evaluation.reconstruction import decode_posterior
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.noise import EVALUATION, noise_of
-from aeframe.types import Batch, ForwardOutput, TrainingProgress
+from aeframe.types import Batch, ForwardOutput, Latent, TrainingProgress
 
 
 @dataclass(slots=True)
@@ -44,7 +45,10 @@ class EvaluationOutput:
 
     @torch.no_grad()
     def at_mean(self) -> ForwardOutput:
-        """Return the forward output with z at the posterior mean; computed at the first call."""
+        """Return the forward output with z at the posterior mean, computed at the first call.
+
+        Its reconstruction is that of `decode_posterior`: hardly used units are drawn.
+        """
         if self._at_mean is None:
             has_posterior = "posterior" in self.model.latent.provides
             if not has_posterior and self.model.objective.num_samples is None:
@@ -59,8 +63,12 @@ class EvaluationOutput:
                     # Statistics of the batch are not shared: other devices may not compute this.
                     nullcontext() if rows is None else BatchNoise(rows),
                 ):
-                    self._at_mean = self.model(self.batch, sample=False, features=self.sampled.features)
+                    features = self.sampled.features
+                    self._at_mean = self.model(self.batch, sample=False, features=features, decode=self._decode)
         return self._at_mean
+
+    def _decode(self, latent: Latent, batch: Batch) -> Tensor:
+        return decode_posterior(self.model, latent, batch, lambda z: self.model.decode(z, batch), seed=self.noise[0])
 
 
 @torch.no_grad()

@@ -15,6 +15,7 @@ from torch import nn
 from aeframe.data.modality import Splits
 from aeframe.errors import printable
 from aeframe.evaluation.baselines import PcaError
+from aeframe.evaluation.evaluator import grouped_protocols
 from aeframe.kinds import SLOTS
 from aeframe.model.autoencoder import Autoencoder
 
@@ -103,7 +104,7 @@ def closing_table(
     console.print(table)
     if baseline is not None:
         console.print(baseline.describe(), soft_wrap=True, highlight=False)
-    for name, protocol in protocols.items():
+    for name, protocol in grouped_protocols(protocols).items():
         console.print(f"{_shown(name)}: {protocol}", soft_wrap=True, highlight=False, markup=False)
     console.print(f"{seconds:.0f} s, {_shown(folder)}", soft_wrap=True, highlight=False)
 

@@ -397,6 +397,7 @@ class _RunInProgress:
         """Load the best weights, test them, save the model and draw pictures."""
         assert self.checkpoints is not None
         self._load_best(setup)
+        setup.evaluator.training_samples = setup.splits.train
         with phase("test"):
             trainer.test(setup.module, datamodule=setup.data, verbose=False)
         metrics = setup.module.measured["test"]

@@ -10,7 +10,7 @@ x -> corruption -> encoder -> latent -> decoder -> loss
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -77,6 +77,7 @@ class Autoencoder(nn.Module):
         sample: bool | None = None,
         num_samples: int | None = None,
         features: Tensor | None = None,
+        decode: Callable[[Latent, Batch], Tensor] | None = None,
     ) -> ForwardOutput:
         """Return everything from the corrupted input to the reconstruction loss of a batch.
 
@@ -86,6 +87,7 @@ class Autoencoder(nn.Module):
             num_samples: K importance samples of z for each x. Then `latent`, `output` and `reconstruction` of the
                 result have K * B rows, see `ForwardOutput`.
             features: `ForwardOutput.features` of the same batch and corruption, to skip the encoder.
+            decode: Returns what `Autoencoder.decode` does, of a latent and its samples; by default that of z.
 
         Raises:
             AeframeError: Importance samples are requested, and the latent has no posterior.
@@ -110,7 +112,7 @@ class Autoencoder(nn.Module):
                 # The first B of K * B rows, since the rows of one x have the same mean.
                 self.latent.observe(latent.mean[: len(batch)])
         latent = self.objective.combine_posteriors(self, latent, rows, sample=sample)
-        output = self._decode(latent.z, latent.decoder_input, rows)
+        output = self._decode(latent.z, latent.decoder_input, rows) if decode is None else decode(latent, rows)
         return ForwardOutput(
             batch,
             encoder_input,

@@ -17,7 +17,11 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.functional import one_hot
 
+from aeframe.data.conditions import ConditionCoding
+from aeframe.data.modality import Modality
 from aeframe.errors import AeframeError, did_you_mean
+from aeframe.parts.losses.base import Loss
+from aeframe.parts.losses.likelihoods import Gaussian
 from aeframe.short_warnings import stacklevel_of_caller
 from aeframe.types import Batch, DataSpec, Shape
 
@@ -197,6 +201,32 @@ def as_condition(
     values = values.float()
     _check_finite(who, "condition", values)
     return values
+
+
+def encode_condition(who: str, condition: Any, modality: Modality, coding: ConditionCoding | None) -> Any:
+    """Return a condition as numbers ``(N, C)`` if modality or data encode its categories; otherwise unchanged."""
+    encoded = modality.encode_condition(who, condition)
+    if encoded is not None:
+        return encoded
+    return condition if coding is None else coding.encode(who, condition)
+
+
+def in_dtype(batch: Batch, dtype: torch.dtype) -> Batch:
+    """Return a batch with all floating-point tensors of type `dtype`."""
+    return batch.map(lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor)
+
+
+def check_draw(who: str, loss: Loss, spec: DataSpec, *, draw: bool) -> None:
+    """Raise an error where samples are to be drawn from a loss that is no likelihood."""
+    if not draw or loss.can_draw:
+        return
+    kind = spec.domain.kind
+    named = "loss=gaussian loss.variance=shared" if kind in Gaussian.domains else "a loss that is a likelihood"
+    named = "loss=bernoulli" if kind == "binary" else named
+    raise AeframeError(
+        f"{who} draws samples from a likelihood with noise, found the loss {type(loss).__name__}, which has none for "
+        f"new samples; leave out draw to take the mean, or train with {named}"
+    )
 
 
 def check_batch_size(who: str, batch_size: int) -> None:

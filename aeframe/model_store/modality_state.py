@@ -14,6 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from aeframe.data.modality import Modality
+from aeframe.errors import AeframeError, did_you_mean
 from aeframe.factory import build
 from aeframe.model_store.files import write_text
 from aeframe.model_store.tensors import read_tensors, write_tensors
@@ -41,6 +42,17 @@ def read_modality_state(folder: Path) -> dict[str, Any] | None:
     state = read_mapping(path)
     tensors = folder / "modality.safetensors"
     return {**state, **(read_tensors(tensors) if tensors.is_file() else {})}
+
+
+def check_reading_options(who: str, modality: Modality, options: Mapping[str, Any]) -> None:
+    """Raise an error unless all `options` are among those that may differ from training."""
+    known = type(modality).reading_options
+    for name in options:
+        if name not in known:
+            raise AeframeError(
+                f"{who} reads files as in training, and '{name}' cannot differ{did_you_mean(name, known)}; "
+                f"its modality's options that can: {', '.join(known) or 'none'}"
+            )
 
 
 def with_options(modality: Modality, config: Mapping[str, Any], options: Mapping[str, Any]) -> Modality:

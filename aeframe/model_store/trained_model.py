@@ -17,7 +17,7 @@ from aeframe.data.conditions import encode_known_categories, for_each_sample
 from aeframe.data.fingerprint import DataRecord
 from aeframe.data.modality import Modality, Source
 from aeframe.data.samples import Samples
-from aeframe.errors import AeframeError, did_you_mean
+from aeframe.errors import AeframeError
 from aeframe.evaluation.anomalies import (
     Anomalies,
     ScoreScale,
@@ -26,7 +26,8 @@ from aeframe.evaluation.anomalies import (
     make_scale,
     reconstruction_errors,
 )
-from aeframe.evaluation.report.interpolation import interpolate_codes, interpolate_condition
+from aeframe.evaluation.reconstruction import reconstruct_batch
+from aeframe.evaluation.report.interpolation import check_pairs, interpolate
 from aeframe.evaluation.scoring import check_scorable, score_batch
 from aeframe.evaluation.step import evaluation_mode
 from aeframe.model.autoencoder import Autoencoder
@@ -40,9 +41,12 @@ from aeframe.model_store.inputs import (
     as_codes,
     as_condition,
     check_batch_size,
+    check_draw,
+    encode_condition,
+    in_dtype,
     warn_if_far,
 )
-from aeframe.model_store.modality_state import with_options
+from aeframe.model_store.modality_state import check_reading_options, with_options
 from aeframe.noise import PICTURES, noise_of
 from aeframe.parts.samplers.base import Sampler
 from aeframe.types import Batch, DataSpec, Latent, TrainingProgress
@@ -165,8 +169,11 @@ class TrainedModel:
     def decode(
         self, z: Array, *, condition: Condition | None = None, batch_size: int = 256, draw: bool = False
     ) -> Tensor:
-        """Decode codes ``(N, *z_shape)`` to data ``(N, *shape)``: the mean of the likelihood, or with `draw` a draw."""
+        """Decode codes ``(N, *z_shape)`` to data ``(N, *shape)``: the mean of the likelihood, or with `draw` a draw.
+        A draw from a loss without noise (`Loss.can_draw`) is an error.
+        """
         check_batch_size(self._who(), batch_size)
+        check_draw(self._who(), self.model.loss, self.spec, draw=draw)
         codes = as_codes(self._who(), z, self.model.latent.shape)
         conditions = as_condition(self._who(), self._encoded(condition, len(codes)), self.spec, len(codes), self.labels)
         decoded = []
@@ -179,21 +186,39 @@ class TrainedModel:
                 decoded.append(x.to(codes.device))
         return torch.cat(decoded)
 
-    @torch.no_grad()
     def reconstruct(
-        self, x: Data, *, condition: Condition | None = None, mask: Array | None = None, batch_size: int = 256
+        self,
+        x: Data,
+        *,
+        condition: Condition | None = None,
+        mask: Array | None = None,
+        batch_size: int = 256,
+        draw: bool = False,
+        seed: int | None = None,
     ) -> Tensor:
-        """Return the reconstructions ``(N, *shape)`` of x, from the mean of z and the mean of the likelihood.
+        """Return the reconstructions ``(N, *shape)`` of x; they are complete, also where x is masked.
 
-        They are complete: also where x is masked.
+        z is the posterior mean. Units whose posterior variance is above 0.75 are hardly used, and are drawn twice
+        instead (see `aeframe.evaluation.reconstruction.decode_posterior`). A reconstruction is the same in any batch.
+
+        Args:
+            x: The samples.
+            condition: ``(N, C)``, or labels, for a model with a condition.
+            mask: ``(N, *leading dims of shape)``, False where x is padding or missing.
+            batch_size: Samples that are processed at a time.
+            draw: Draw x from the likelihood instead of taking its mean.
+            seed: The seed of all random draws; None is that of the run, as for its metrics.
+
+        Raises:
+            AeframeError: `draw`, and the loss does not draw (`Loss.can_draw`).
         """
-        batch, reconstructions = self.batch_of(x, condition, mask), []
+        batch = self.batch_of(x, condition, mask)
+        check_draw(self._who(), self.model.loss, self.spec, draw=draw)
+        seed = self._seed if seed is None else seed
         with evaluation_mode(self.model):
-            for rows in self._chunks(batch, batch_size):
-                z = self.model.embed(rows).mean
-                x_hat = self.model.generate(z, condition=rows.condition, like=rows)
-                reconstructions.append(x_hat.to(batch.x.device))
-        return torch.cat(reconstructions)
+            chunks = self._chunks(batch, batch_size)
+            parts = [reconstruct_batch(self.model, rows, seed=seed, draw=draw) for rows in chunks]
+        return torch.cat([x_hat.to(batch.x.device) for x_hat in parts])
 
     def sample(
         self,
@@ -211,7 +236,8 @@ class TrainedModel:
             seed: Makes the samples repeatable; without it, torch's global generator is used.
             condition: For a model with a condition: ``(num, C)``, or labels.
             batch_size: Samples that are decoded at a time.
-            draw: Draw from the likelihood, or take its mean; None does what `Loss.draws_samples` states.
+            draw: Draw from the likelihood, an error without `Loss.can_draw`, or take its mean; None does what
+                `Loss.draws_samples` states.
         """
         if num < 1:
             raise AeframeError(f"{self._who()} makes at least one sample, found num {num}")
@@ -254,9 +280,8 @@ class TrainedModel:
         if density.requires_fit:
             if x is None:
                 raise AeframeError(f"sampler '{config['name']}' is fitted to codes, found no x; pass samples as x")
-            batches = (
-                self._chunks(self.batch_of(x, condition), 256) if isinstance(x, (Batch, Tensor, np.ndarray)) else x
-            )
+            is_samples = isinstance(x, (Batch, Tensor, np.ndarray))
+            batches = self._chunks(self.batch_of(x, condition), 256) if is_samples else x
             with evaluation_mode(self.model):
                 fit_sampler(density, self.model, batches, seed)
         return replace(self, sampler=density.to(self.device).eval(), config={**self.config, "sampler": config})
@@ -267,28 +292,21 @@ class TrainedModel:
         """Return samples between a and b, ``(N, *shape)`` each, as ``(N, steps, *shape)``.
 
         The codes follow the shortest path of the latent space: a great circle of the hypersphere, a geodesic of the
-        Poincaré ball, a straight line elsewhere. Conditions follow a straight line. The first and last steps are the
-        reconstructions of a and b, unless the likelihood also depends on extras of a sample (such as a library size).
+        Poincaré ball, a straight line elsewhere. Conditions follow a straight line. The first and last steps are
+        decoded from the codes of a and b.
 
         Args:
             a: The first samples; a batch with conditions for a model with a condition.
             b: The last samples, as many as in `a`.
             steps: Number of samples on a path, both ends included.
-            condition: One condition for a and b: ``(N, C)``, or labels.
+            condition: One condition for a and b.
             batch_size: Samples that are processed at a time.
         """
         start, end = self.batch_of(a, condition), self.batch_of(b, condition)
-        if len(start) != len(end):
-            raise AeframeError(f"{self._who()} interpolates between pairs, found {len(start)} and {len(end)} samples")
-        if steps < 2:
-            raise AeframeError(f"{self._who()} interpolates in at least 2 steps, found {steps}")
-        end = end.to(start.x.device)
-        codes = [self.encode(batch, batch_size=batch_size) for batch in (start, end)]
-        path = interpolate_codes(self.model.latent, codes[0], codes[1], steps).flatten(0, 1)
-        between = interpolate_condition(start.condition, end.condition, steps)
-        between = None if between is None else between.flatten(0, 1)
-        decoded = self.decode(path, condition=between, batch_size=batch_size)
-        return decoded.unflatten(0, (len(start), steps))
+        check_pairs(self._who(), len(start), len(end), steps)
+        codes = [self.encode(batch, batch_size=batch_size) for batch in (start, end.to(start.x.device))]
+        path, between = interpolate(self.model.latent, (codes[0], codes[1]), (start.condition, end.condition), steps)
+        return self.decode(path, condition=between, batch_size=batch_size).unflatten(0, (len(start), steps))
 
     @torch.no_grad()
     def score(
@@ -300,13 +318,13 @@ class TrainedModel:
         batch_size: int = 256,
         draws: int = 1,
         importance: int | None = None,
+        per: str = "sample",
         seed: int = 0,
     ) -> Tensor:
         """Return the bound ``(N,)`` of each sample, such as minus the ELBO; lower means more likely under the model.
 
         A score is a function of the sample and the arguments: it is the same alone and in any batch, up to rounding.
-        The noise of z is drawn from `seed` and a hash of the sample's values. Equal samples have equal noise, and
-        others independent noise, so that errors cancel in a mean over samples.
+        The noise of z is a function of `seed` and of the sample's values, and independent for different samples.
 
         The unit is nats if the loss is a likelihood (`Loss.unit` is ``nats``); otherwise it is that of the loss, and
         for a VAE the sum of that loss and a KL in nats, whose level is comparable within one model only. For objectives
@@ -321,25 +339,19 @@ class TrainedModel:
             importance: K, for the importance-weighted bound (Burda et al. 2016, arXiv 1509.00519): minus the log of the
                 mean of K weights p(x|z) p(z) / q(z|x). In expectation it falls with K towards -log p(x). With `draws`,
                 so many of these bounds are averaged. None takes the bound of the model's objective.
+            per: ``sample`` for the sum over its elements; ``element`` divides it by the number of those where the mask
+                is True, such as the tokens of a text, so that long samples compare with short ones.
             seed: The seed of the noise; scores of different seeds are independent estimates.
 
         Raises:
             AeframeError: The objective has no bound, or `importance` does not fit the latent or the objective.
         """
-        batch, scores = self.batch_of(x, condition, mask), []
-        check_scorable(self._who(), self.model, draws, importance)
+        who, batch, scores = self._who(), self.batch_of(x, condition, mask), []
+        check_scorable(who, self.model, draws, importance, per)
+        options: Any = {"batch_size": batch_size, "draws": draws, "importance": importance, "seed": seed, "per": per}
         with evaluation_mode(self.model):
             for rows in self._chunks(batch, batch_size):
-                score = score_batch(
-                    self._who(),
-                    self.model,
-                    rows,
-                    self.progress,
-                    batch_size=batch_size,
-                    draws=draws,
-                    importance=importance,
-                    seed=seed,
-                )
+                score = score_batch(who, self.model, rows, self.progress, **options)
                 scores.append(score.to(batch.x.device))
         return torch.cat(scores)
 
@@ -356,11 +368,6 @@ class TrainedModel:
     ) -> Anomalies:
         """Return the anomaly score of each sample, its percentile among training samples, and whether it is high.
 
-        ```python
-        found = model.anomalies(x)
-        x[found.is_anomaly]
-        ```
-
         Args:
             x: The samples.
             by: ``reconstruction``, the loss of the reconstruction from the mean of z, divided by the number of observed
@@ -373,17 +380,15 @@ class TrainedModel:
             locate: Whether to describe where the errors of each sample are, which takes Python code for each.
 
         Raises:
-            AeframeError: An unknown score, one whose distribution in training is not known (see `with_scale`), or one
-                that the model cannot compute.
+            AeframeError: An unknown score, or one without a known distribution (see `with_scale`).
         """
         scale = known_scale(self._who(), self.scales, by)
         if not 0 < quantile < 1:
             raise AeframeError(f"{self._who()} takes a quantile between 0 and 1, found {quantile!r}")
         batch = self.batch_of(x, condition, mask)
         chunks, find = self._chunks(batch, batch_size), self.modality.locate_errors if locate else None
-        scores, where = anomaly_scores(
-            self._who(), self.model, chunks, by, self.progress, distance=scale.distance, locate=find
-        )
+        options: Any = {"distance": scale.distance, "per": scale.per, "draws": scale.draws, "locate": find}
+        scores, where = anomaly_scores(self._who(), self.model, chunks, by, self.progress, **options)
         percentile, threshold = scale.train.percentile(scores.double().numpy()), scale.validation.at(quantile)
         scores = scores.to(batch.x.device)
         return Anomalies(scores, torch.from_numpy(percentile), scores > threshold, threshold, where)
@@ -402,20 +407,31 @@ class TrainedModel:
         known = [errors.to(batch.x.device) for errors in parts if errors is not None]
         return torch.cat(known) if known else None
 
-    def with_scale(self, by: str, train: Source, validation: Source, *, required: bool = True) -> TrainedModel:
+    def with_scale(
+        self,
+        by: str,
+        train: Source,
+        validation: Source,
+        *,
+        per: str | None = None,
+        draws: int = 1,
+        required: bool = True,
+    ) -> TrainedModel:
         """Return the model with the distribution of another anomaly score, over at most 2,048 samples of each split.
 
         Args:
             by: The kind of score, see `anomalies`.
             train: Samples like those of the training, such as ``aeframe.data.TensorSource(x)``.
             validation: Samples whose scores are to be the thresholds.
+            per: ``sample`` or ``element``, see `score`; by default ``element`` for ``reconstruction``, else ``sample``.
+            draws: Number of draws of z whose bounds are averaged, for ``bound`` and ``likelihood``.
             required: Raise an error if a score is finite for no sample of a split; otherwise return the same model.
 
         Raises:
             AeframeError: An unknown score, one that the model cannot compute, or one that is finite for no sample.
         """
-        seed, move = int(self.config.get("seed", 0)), self.on_device
-        scale = make_scale(self._who(), self.model, by, self.progress, train, validation, on_device=move, seed=seed)
+        options: Any = {"seed": self._seed, "per": per, "draws": draws, "on_device": self.on_device}
+        scale = make_scale(self._who(), self.model, by, self.progress, train, validation, **options)
         if scale is None and required:
             raise AeframeError(f"{self._who()} has no finite score by {by} for a split; choose another score")
         return self if scale is None else replace(self, scales={**self.scales, by: scale})
@@ -430,31 +446,23 @@ class TrainedModel:
         Raises:
             AeframeError: The modality has no such option, or it must be that of training.
         """
-        known = type(self.modality).reading_options
-        for name in options:
-            if name not in known:
-                raise AeframeError(
-                    f"{self._who()} reads files as in training, and '{name}' cannot differ{did_you_mean(name, known)}; "
-                    f"its modality's options that can: {', '.join(known) or 'none'}"
-                )
+        check_reading_options(self._who(), self.modality, options)
         return replace(self, modality=with_options(self.modality, self.config["modality"], options))
 
     def double(self) -> TrainedModel:
         """Return the model in double precision.
 
-        Single precision rounds the results of a sample differently in batches of different sizes, by some 1e-7 of their
-        value; in double precision they agree to some 1e-15.
+        Results of a sample in batches of different sizes then agree to some 1e-15 of their value, instead of 1e-7.
         """
         return replace(self, model=copy.deepcopy(self.model).double())
 
     @property
     def _dtype(self) -> torch.dtype:
-        """The floating-point type of the parameters."""
         return next((parameter.dtype for parameter in self.model.parameters()), torch.float32)
 
-    def _in_dtype(self, tensor: Tensor) -> Tensor:
-        """Return a floating-point tensor in the type of the parameters, any other unchanged."""
-        return tensor.to(self._dtype) if tensor.is_floating_point() else tensor
+    @property
+    def _seed(self) -> int:
+        return int(self.config.get("seed", 0))
 
     def _who(self) -> str:
         return f"model '{self.name}'"
@@ -471,18 +479,10 @@ class TrainedModel:
         return batch
 
     def _encoded(self, condition: Any, num: int) -> Any:
-        """Return the condition of `num` samples as numbers ``(N, C)`` if modality or data encode its categories.
-
-        Otherwise it is returned unchanged.
-        """
+        """Return the condition of `num` samples as numbers ``(N, C)`` if modality or data encode its categories."""
         if condition is None or self.labels.num_classes:
             return condition
-        condition = for_each_sample(condition, num)
-        encoded = self.modality.encode_condition(self._who(), condition)
-        if encoded is not None:
-            return encoded
-        coding = self.data.condition
-        return condition if coding is None else coding.encode(self._who(), condition)
+        return encode_condition(self._who(), for_each_sample(condition, num), self.modality, self.data.condition)
 
     def _chunks(self, batch: Batch, batch_size: int) -> Iterator[Batch]:
         check_batch_size(self._who(), batch_size)
@@ -492,7 +492,7 @@ class TrainedModel:
     def on_device(self, batch: Batch) -> Batch:
         """Return a batch on the device of the model, in its precision."""
         batch = batch.to(self.device)
-        return batch if self._dtype == torch.float32 else batch.map(self._in_dtype)
+        return batch if self._dtype == torch.float32 else in_dtype(batch, self._dtype)
 
     @torch.no_grad()
     def _latents(self, batch: Batch, batch_size: int) -> list[Latent]:

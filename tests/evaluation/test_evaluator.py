@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import lightning.pytorch as L
@@ -11,9 +12,10 @@ from torch import Tensor
 from aeframe.data import DataModule, Splits, TensorSource
 from aeframe.errors import AeframeError
 from aeframe.evaluation.evaluator import Evaluator, evaluation_mode, measure, metrics_of
+from aeframe.evaluation.reconstruction import decode_posterior
 from aeframe.noise import EVALUATION, noise_of
 from aeframe.training.module import AutoencoderModule
-from aeframe.types import Batch, TrainingProgress
+from aeframe.types import Batch, Latent, TrainingProgress
 
 VAE = {"latent": {"name": "gaussian", "dim": 3}, "objective": {"name": "elbo", "beta": 4.0}}
 AAE = {"objective": "adversarial", "critics": {"discriminator_z": {}}}
@@ -45,11 +47,15 @@ def test_terms_are_means_over_samples_of_z(make_model: Any) -> None:
     assert values["loss"] == pytest.approx((error + 4 * kl).double().mean().item(), rel=1e-6)
 
 
+def _decoded(model: Any, latent: Latent, batch: Batch) -> Tensor:
+    return decode_posterior(model, latent, batch, lambda z: model.decode(z, batch))
+
+
 def test_metrics_are_computed_at_the_mean_and_terms_from_samples(make_model: Any) -> None:
     model, x = make_model(**VAE), data()
     values = evaluated(model, x, [37], mse={})
     with torch.no_grad():
-        at_mean = model.eval()(Batch(x), sample=False)
+        at_mean = model.eval()(Batch(x), sample=False, decode=partial(_decoded, model))
     assert values["mse"] == pytest.approx((at_mean.output[:, 0] - x).square().mean().item(), rel=1e-6)
     assert values["reconstruction"] / 6 != pytest.approx(values["mse"], rel=1e-3)
 
@@ -59,7 +65,7 @@ def test_terms_and_metrics_are_of_samples_corrupted_alike(make_model: Any) -> No
     model.corruption.in_evaluation = True
     values = evaluated(model, x, [37], mse={})
     with torch.no_grad(), noise_of(CPU, 0, EVALUATION, 0):
-        at_mean = model.eval()(Batch(x), sample=False)
+        at_mean = model.eval()(Batch(x), sample=False, decode=partial(_decoded, model))
     assert values["mse"] == pytest.approx((at_mean.output[:, 0] - x).square().mean().item(), rel=1e-6)
     assert evaluated(model, x, [37], mse={}) == values
 
@@ -102,7 +108,7 @@ def test_metrics_that_do_not_apply_are_left_out(make_model: Any) -> None:
     point = Evaluator(make_model(), metrics_of(["mse"], {"mae": {}}), seed=0)
     assert list(point.metrics) == ["mse", "mae"]
     vae = Evaluator(make_model(**VAE), metrics_of(["mse"], {"mse": None}), seed=0)
-    assert list(vae.metrics) == ["active_units", "aggregate_posterior"]
+    assert list(vae.metrics) == ["active_units", "aggregate_posterior", "prior_gap"]
 
 
 def test_no_state_of_the_evaluator_is_in_a_checkpoint(make_model: Any) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from aeframe.types import ForwardOutput
+from aeframe.types import Batch, ForwardOutput, Latent
 
 if TYPE_CHECKING:
     from aeframe.model.autoencoder import Autoencoder
@@ -38,6 +38,9 @@ class ModelMetric(Metric):
     is left out for unordered elements (`DataSpec.unordered`), and refused if the config names it.
     """
 
+    uses_training_samples: ClassVar[bool] = False
+    """Whether `update_training` is to receive samples of the training split before a test."""
+
     @classmethod
     def applies(cls, model: Autoencoder) -> bool:
         """Return whether the metric is defined for `model`, such as codebook usage for a quantised latent.
@@ -49,6 +52,15 @@ class ModelMetric(Metric):
     def update(self, model: Autoencoder, out: ForwardOutput) -> None:
         """Add one batch; its reconstruction is ``model.loss.mean(out.output)``."""
         raise NotImplementedError
+
+    def start_training_samples(self) -> None:
+        """Clear what `update_training` has stored; `reset` keeps it."""
+
+    def update_training(self, model: Autoencoder, batch: Batch, latent: Latent) -> None:
+        """Add one batch of training samples, with their latent; for `uses_training_samples`.
+
+        Every device receives the same samples, so what is stored is not to be summed over devices.
+        """
 
     def compute(self) -> Tensor | dict[str, Tensor]:
         """Return one scalar, which is logged under the metric's name, or several by name."""

@@ -8,13 +8,18 @@ from torch import Tensor
 from aeframe.errors import AeframeError
 from aeframe.evaluation.metrics.base import SUM_DTYPE, ModelMetric
 from aeframe.model.autoencoder import Autoencoder
-from aeframe.types import ForwardOutput
+from aeframe.types import Batch, ForwardOutput, Latent
+
+_MIN_SAMPLES = 20
+"""Number of samples below which no variance is estimated."""
 
 
 class ActiveUnits(ModelMetric):
-    """Count the latent dimensions whose posterior mean has a variance above `threshold` over the samples.
+    """Count the latent dimensions whose posterior mean has a variance above `threshold` over samples.
 
-    Burda, Grosse & Salakhutdinov 2016, arXiv 1509.00519, with their threshold.
+    Burda, Grosse & Salakhutdinov 2016, arXiv 1509.00519, with their threshold. The samples are those of the training
+    split in a test, and those of the evaluated split in training. A variance over fewer than 20 samples is too
+    uncertain: nothing is returned.
     """
 
     total: Tensor
@@ -23,10 +28,13 @@ class ActiveUnits(ModelMetric):
     """``(*z_shape)``: sum over samples of its square."""
     count: Tensor
     """``()``: number of samples."""
+    uses_training_samples = True
 
     def __init__(self, model: Autoencoder, *, threshold: float = 0.01) -> None:
         super().__init__()
         self.threshold = threshold
+        self.start_training_samples()
+        self._num, self._of = 0, ""
         for name, shape in (("total", model.latent.shape), ("squares", model.latent.shape), ("count", ())):
             self.add_state(name, torch.zeros(shape, dtype=SUM_DTYPE), dist_reduce_fx="sum")
 
@@ -34,14 +42,31 @@ class ActiveUnits(ModelMetric):
     def applies(cls, model: Autoencoder) -> bool:
         return "posterior" in model.latent.provides
 
+    def start_training_samples(self) -> None:
+        self._training: list[Tensor] = []
+
+    def update_training(self, model: Autoencoder, batch: Batch, latent: Latent) -> None:
+        self._training.append(latent.mean.to(SUM_DTYPE))
+
     def update(self, model: Autoencoder, out: ForwardOutput) -> None:
         mean = out.latent.mean.to(SUM_DTYPE)
         self.total, self.squares = self.total + mean.sum(0), self.squares + mean.square().sum(0)
         self.count = self.count + len(mean)
 
-    def compute(self) -> Tensor:
-        variance = self.squares / self.count - (self.total / self.count).square()
-        return (variance > self.threshold).sum()
+    def compute(self) -> dict[str, Tensor]:
+        if self._training:
+            means = torch.cat(self._training)
+            self._num, self._of = len(means), "training samples"
+            variance = means.var(0, correction=0)
+        else:
+            self._num, self._of = int(self.count), "samples"
+            variance = self.squares / self.count - (self.total / self.count).square()
+        return {} if self._num < _MIN_SAMPLES else {"active_units": (variance > self.threshold).sum()}
+
+    def protocol(self) -> str:
+        if self._num < _MIN_SAMPLES:
+            return f"not measured: a variance over {self._num} {self._of} is too uncertain" if self._num else ""
+        return f"posterior means of {self._num} {self._of}"
 
 
 class CodebookUse(ModelMetric):

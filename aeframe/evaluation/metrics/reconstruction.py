@@ -8,7 +8,7 @@ from torch import Tensor
 from aeframe.evaluation.metrics.base import SUM_DTYPE, ModelMetric
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.tensors import broadcast_mask
-from aeframe.types import ForwardOutput
+from aeframe.types import Batch, ForwardOutput, Latent
 
 
 class _ElementMean(ModelMetric):
@@ -78,8 +78,8 @@ class R2Score(ModelMetric):
     """R²: 1 - squared error / variance of the data about their mean sample. 1 is perfect, 0 equals predicting the mean.
 
     Squared error and variance are summed over all elements before the division, so that an element counts in proportion
-    to its variance. ``mse_of_mean`` is the squared error per element of predicting the mean sample of the evaluated
-    set. Constant data have no R² (NaN).
+    to its variance. Constant data have no R² (NaN). In a test, ``mse_of_mean`` is the squared error per element of
+    predicting the mean of training samples.
     """
 
     error: Tensor
@@ -92,9 +92,11 @@ class R2Score(ModelMetric):
     """``(*shape)``: number of samples in which each element is evaluated."""
     higher_is_better = True
     by_position = True
+    uses_training_samples = True
 
     def __init__(self, model: Autoencoder) -> None:
         super().__init__()
+        self.start_training_samples()
         self.add_state("error", torch.zeros((), dtype=SUM_DTYPE), dist_reduce_fx="sum")
         for name in ("total", "squares", "count"):
             self.add_state(name, torch.zeros(model.spec.shape, dtype=SUM_DTYPE), dist_reduce_fx="sum")
@@ -102,6 +104,17 @@ class R2Score(ModelMetric):
     @classmethod
     def applies(cls, model: Autoencoder) -> bool:
         return not model.spec.domain.has_classes
+
+    def start_training_samples(self) -> None:
+        self._num_training = 0
+        self._training_total: Tensor | float = 0.0
+        self._training_count: Tensor | float = 0.0
+
+    def update_training(self, model: Autoencoder, batch: Batch, latent: Latent) -> None:
+        observed = observed_elements(batch)
+        self._num_training += len(batch)
+        self._training_total = self._training_total + torch.where(observed, batch.x.to(SUM_DTYPE), 0.0).sum(0)
+        self._training_count = self._training_count + observed.sum(0)
 
     def update(self, model: Autoencoder, out: ForwardOutput) -> None:
         evaluated = evaluated_elements(out)
@@ -114,7 +127,21 @@ class R2Score(ModelMetric):
     def compute(self) -> dict[str, Tensor]:
         # An element that is masked in every sample has no mean and adds 0.
         variation = (self.squares - self.total.square() / self.count.clamp(min=1)).clamp(min=0).sum()
-        return {"r2": 1 - self.error / variation, "mse_of_mean": variation / self.count.sum()}
+        values = {"r2": 1 - self.error / variation}
+        if isinstance(self._training_count, Tensor):
+            mean = self._training_total / self._training_count.clamp(min=1)
+            error = (self.squares - 2 * mean * self.total + mean.square() * self.count).clamp(min=0).sum()
+            values["mse_of_mean"] = error / self.count.sum()
+        return values
+
+    def protocol(self) -> str:
+        return f"mse_of_mean predicts the mean of {self._num_training} training samples" if self._num_training else ""
+
+
+def observed_elements(batch: Batch) -> Tensor:
+    """Return ``(B, *shape)``: True for the elements of x that the mask does not leave out."""
+    x, mask = batch.x, batch.mask
+    return torch.ones_like(x, dtype=torch.bool) if mask is None else broadcast_mask(mask, x.ndim).expand_as(x)
 
 
 def evaluated_elements(out: ForwardOutput) -> Tensor:
@@ -122,6 +149,5 @@ def evaluated_elements(out: ForwardOutput) -> Tensor:
 
     If a corruption has hidden part of the input, only its hidden elements are evaluated: the others could be copied.
     """
-    x, mask = out.batch.x, out.batch.mask
-    valid = torch.ones_like(x, dtype=torch.bool) if mask is None else broadcast_mask(mask, x.ndim).expand_as(x)
+    valid = observed_elements(out.batch)
     return valid & out.encoder_input.extras["hidden"] if "hidden" in out.encoder_input.extras else valid

@@ -21,6 +21,8 @@ class FractionOfVarianceExplained(R2Score):
     def applies(cls, model: Autoencoder) -> bool:
         return _is_sparse(model) and super().applies(model)
 
+    uses_training_samples = False
+
     def compute(self) -> dict[str, Tensor]:
         return {"fve": super().compute()["r2"]}
 

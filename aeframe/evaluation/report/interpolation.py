@@ -5,7 +5,31 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from aeframe.errors import AeframeError
 from aeframe.parts.latents.base import LatentSpace
+
+
+def check_pairs(who: str, num_start: int, num_end: int, steps: int) -> None:
+    """Raise an error for numbers of samples that form no pairs, or too few steps; `who` names the model."""
+    if num_start != num_end:
+        raise AeframeError(f"{who} interpolates between pairs, found {num_start} and {num_end} samples")
+    if steps < 2:
+        raise AeframeError(f"{who} interpolates in at least 2 steps, found {steps}")
+
+
+def interpolate(
+    latent: LatentSpace, codes: tuple[Tensor, Tensor], conditions: tuple[Tensor | None, Tensor | None], steps: int
+) -> tuple[Tensor, Tensor | None]:
+    """Return codes ``(B * steps, *z_shape)`` and conditions ``(B * steps, C)`` between those of B pairs.
+
+    See `interpolate_codes` and `interpolate_condition`.
+    """
+    start, end = conditions
+    if start is not None and end is not None:
+        end = end.to(start.device)
+    condition = interpolate_condition(start, end, steps)
+    path = interpolate_codes(latent, *codes, steps)
+    return path.flatten(0, 1), None if condition is None else condition.flatten(0, 1)
 
 
 def interpolate_codes(latent: LatentSpace, start: Tensor, end: Tensor, steps: int) -> Tensor:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from aeframe.evaluation.measurement import Measurement
+from aeframe.evaluation.reconstruction import reconstruct_batch
 from aeframe.evaluation.report.curves import draw_curves
 from aeframe.evaluation.report.interpolation import interpolate_codes, interpolate_condition
 from aeframe.evaluation.report.latent_map import draw_latent_map
@@ -65,7 +66,7 @@ def draw_pictures(
     folder.mkdir(parents=True, exist_ok=True)
     figures: dict[str, Figure] = {}
     with evaluation_mode(model), noise_of(batch.x.device, seed, PICTURES):
-        reconstructed = _reconstructions(model, _subset(batch, _NUM_SHOWN, seed))
+        reconstructed = _reconstructions(model, _subset(batch, _NUM_SHOWN, seed), seed)
         figures["reconstructions"] = _render(modality, reconstructed)
         samples = _samples(model, sampler, batch, seed)
         figures["samples"] = _render(modality, {"samples": samples})
@@ -94,14 +95,14 @@ def _render(modality: Modality, panels: dict[str, Tensor]) -> Figure:
     return modality.render({title: x.cpu() for title, x in panels.items()})
 
 
-def _reconstructions(model: Autoencoder, batch: Batch) -> dict[str, Tensor]:
+def _reconstructions(model: Autoencoder, batch: Batch, seed: int) -> dict[str, Tensor]:
     """Return panels of originals, corrupted inputs (if the model has a corruption) and reconstructions."""
     # Masked values are NaN in pictures, so that padding is not drawn.
     panels = {"original": batch.nan_masked_x()}
     corrupted = model.corruption(batch)
     if not isinstance(model.corruption, NoCorruption):
         panels["input of the encoder"] = corrupted.nan_masked_x()
-    panels["reconstruction"] = model.generate(model.embed(corrupted).mean, condition=batch.condition, like=batch)
+    panels["reconstruction"] = reconstruct_batch(model, batch, encoder_input=corrupted, seed=seed)
     return panels
 
 

@@ -53,7 +53,8 @@ class Loss(nn.Module):
     draws_samples: ClassVar[bool] = False
     """Whether new samples are drawn from the likelihood unless a caller states otherwise.
 
-    Where elements are classes and numbers that belong together, as in a table, the mean is no typical sample.
+    Where elements are classes and numbers that belong together, as in a table, the mean is no typical sample. Only a
+    loss with `can_draw` may set it.
     """
     num_outputs: int = 1
     """Numbers the decoder returns for each element of x: 1 for a mean, 2 for mean and variance, n for n classes."""
@@ -62,6 +63,11 @@ class Loss(nn.Module):
     def options_in_use(self) -> Mapping[str, Any]:
         """The values of options whose default depends on the data. The banner prints and a saved model stores them."""
         return MappingProxyType({})
+
+    @property
+    def can_draw(self) -> bool:
+        """Whether `sample` draws x. It does not for a distance, or where the noise is measured from x itself."""
+        return type(self).sample is not Loss.sample
 
     def output_shape(self, shape: Shape) -> Shape:
         """Return the shape of the decoder's output for one sample of `shape`: ``(num_outputs, *shape)``.
@@ -137,7 +143,7 @@ class Loss(nn.Module):
         raise NotImplementedError
 
     def sample(self, output: Tensor) -> Tensor:
-        """Draw x ``(..., B, *shape)`` from the likelihood; a distance has no noise and returns the mean."""
+        """Draw x ``(..., B, *shape)`` from the likelihood; without `can_draw`, return the mean."""
         return self.mean(output)
 
 

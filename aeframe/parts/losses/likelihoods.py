@@ -83,8 +83,8 @@ class Gaussian(LocationScale):
     """Normal likelihood whose mean is the activation of the decoder's first output.
 
     ``variance=optimal`` is the per-image optimal sigma of sigma-VAE (Rybkin, Daniilidis & Levine 2021,
-    arXiv 2006.13202): sigma^2 is the mean of (x - mean)^2 over one sample. It is computed from x, so samples
-    of the likelihood are the mean alone, and losses can only be compared between models with this option.
+    arXiv 2006.13202): sigma^2 is the mean of (x - mean)^2 over one sample. It is computed from x, so nothing
+    can be drawn from the likelihood of a new sample, and losses can only be compared between models with this option.
 
     Args:
         shape: Shape of one sample.
@@ -122,6 +122,10 @@ class Gaussian(LocationScale):
                 "choose variance=shared or learned"
             )
         return distributions.Normal(*self.location_and_scale(output), validate_args=False)
+
+    @property
+    def can_draw(self) -> bool:
+        return self.variance != "optimal"
 
     def sample(self, output: Tensor) -> Tensor:
         return self.mean(output) if self.variance == "optimal" else super().sample(output)

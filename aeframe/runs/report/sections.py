@@ -29,6 +29,7 @@ _LATENT = (
     "kl_dimensions",
     "mutual_information",
     "marginal_kl",
+    "prior_gap",
     "codebook_used",
     "codebook_perplexity",
     "fve",
@@ -49,6 +50,7 @@ _SUMMARIES = {
     "kl_dimensions": "fraction of dimensions whose KL is above 0.01 nats",
     "mutual_information": "estimated information of the code about x",
     "marginal_kl": "KL divergence between aggregate posterior and prior",
+    "prior_gap": "lower bound on that KL divergence, from means and covariances",
     "codebook_used": "fraction of codes in use",
     "codebook_perplexity": "effective number of codes in use",
     "dead": "fraction of features that are zero in every sample",
@@ -58,7 +60,7 @@ _SUMMARIES = {
     "dci_informativeness": "accuracy of factors predicted from the code; 0 is chance",
 }
 """What values without a registered name of their own are."""
-_NATS = ("kl", "mutual_information", "marginal_kl")
+_NATS = ("kl", "mutual_information", "marginal_kl", "prior_gap")
 _TITLES = {
     "reconstructions": "Samples and their reconstructions",
     "samples": "New samples",

@@ -26,22 +26,38 @@ def test_active_units_are_those_with_a_varying_mean(make_model: Any) -> None:
     metric = ActiveUnits(model)
     for part in mean.split([3, 17]):
         metric.update(model, forward_output(part))
-    assert metric.compute().item() == 2
+    assert metric.compute()["active_units"].item() == 2
+    assert metric.protocol() == "posterior means of 20 samples"
     for threshold, expected in ((0.001, 3), (0.5, 1)):
         metric = ActiveUnits(model, threshold=threshold)
         metric.update(model, forward_output(mean))
-        assert metric.compute().item() == expected
+        assert metric.compute()["active_units"].item() == expected
+
+
+def test_units_are_counted_over_training_samples_if_there_are_any(make_model: Any) -> None:
+    model = make_model(latent={"name": "gaussian", "dim": 2})
+    metric = ActiveUnits(model)
+    # Two held-out samples that are alike are too few to count units.
+    metric.update(model, forward_output(torch.zeros(2, 2)))
+    assert metric.compute() == {}
+    assert metric.protocol() == "not measured: a variance over 2 samples is too uncertain"
+    mean = torch.tensor([[1.0, 0.0], [-1.0, 0.0]]).repeat(15, 1)
+    metric.update_training(model, Batch(torch.zeros(30, 6)), Latent(mean, mean))
+    metric.reset()
+    metric.update(model, forward_output(torch.zeros(2, 2)))
+    assert metric.compute()["active_units"].item() == 1
+    assert metric.protocol() == "posterior means of 30 training samples"
 
 
 def test_every_position_of_a_spatial_code_is_a_unit(make_model: Any) -> None:
     latent = {"name": "gaussian", "dim": 2, "spatial": True}
     model = make_model((1, 8, 8), encoder={"name": "conv", "channels": [4]}, latent=latent)
-    mean = torch.zeros(6, *model.latent.shape)
+    mean = torch.zeros(20, *model.latent.shape)
     mean[::2, 0, 1, 1] = 1.0
     mean[::2, 1, 0, 3] = 1.0
     metric = ActiveUnits(model)
     metric.update(model, forward_output(mean))
-    assert metric.compute().item() == 2
+    assert metric.compute()["active_units"].item() == 2
 
 
 def test_codebook_use_by_hand(make_model: Any) -> None:

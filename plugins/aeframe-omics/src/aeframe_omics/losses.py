@@ -108,6 +108,10 @@ class Views(Loss):
         ]
         return torch.cat(by_view, -self.ndim)
 
+    @property
+    def can_draw(self) -> bool:
+        return any(loss.can_draw for loss in self._losses())
+
     def mean(self, output: Tensor) -> Tensor:
         return self._map_views(output, lambda loss, parameters: loss.mean(parameters))
 

@@ -16,8 +16,9 @@ _CHANCE = {"hinge": 2.0, "vanilla": 2 * math.log(2), "non_saturating": 2 * math.
 """The loss of a critic that cannot separate its two classes, by its kind of loss."""
 _WINS = 0.25
 """Loss of a critic over that of chance, below which it separates its classes nearly always."""
-_NO_EFFECT = 0.02
-"""Mean squared change of the reconstruction with the condition, relative to its variance."""
+_NO_EFFECT = 0.05
+"""Mean squared change of the reconstruction with the condition, relative to its variance. Measured: 0.014 for a label
+that is independent of x, 2.1 for digits; 0.084 for digits with a KL of weight 1e-4 and a code of half the size of x."""
 
 
 class PriorMismatch:

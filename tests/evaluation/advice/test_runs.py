@@ -45,7 +45,10 @@ ILL: dict[str, tuple[str, list[str]]] = {
     "saturated": ("saturated_output", ["model=ae", *DIGITS, "loss=mse", "loss.activation=relu", "max_epochs=8"]),
     "overfit": (
         "overfit",
-        ["model=ae", "data=numbers", "data.path=noise.csv", *SMALL, "latent.dim=10", "max_epochs=50"],
+        [
+            "model=ae", "data=numbers", "data.path=noise.csv", *SMALL, "encoder.hidden=[64]", "optimizer.lr=5e-3",
+            "latent.dim=10", "max_epochs=60",
+        ],
     ),
     "underfit": (
         "underfit",
@@ -57,7 +60,13 @@ ILL: dict[str, tuple[str, list[str]]] = {
         "wrong_scale",
         ["model=ae", "data=numbers", "data.path=scale.csv", *SMALL, "modality.scale=none", "max_epochs=8"],
     ),
-    "large code": ("unused_units", ["model=vae", *CELLS, "latent.dim=64", "max_epochs=25"]),
+    "large code": (
+        "unused_units",
+        [
+            "model=vae", "data=numbers", "data.path=label.csv", "data.label=y", *SMALL, "latent.dim=32",
+            "optimizer.lr=1e-2", "max_epochs=60",
+        ],
+    ),
     "copy": ("identity", ["model=ae", *CELLS, "encoder.hidden=[64]", "latent.dim=64", "max_epochs=30"]),
     "critic": (
         "critic_wins",

@@ -330,6 +330,7 @@ def register_commands(register: Register) -> None:
         f"{at}.rate_distortion:RateDistortionCurve",
         summary="print and plot rate and distortion of runs",
     )
+    register("advise", f"{at}.advise:Advise", summary="print what is wrong with a run, and what to try")
     register("report", f"{at}.report:Report", summary="write the report of a finished run as an HTML page")
     register("explain", f"{at}.explain:Explain", summary="print the documentation and options of a part")
     register("config", f"{at}.config:Config", summary="print, check or explain the config of a run")

@@ -16,9 +16,10 @@ from lightning.pytorch.loggers import Logger
 
 from aeframe.data.fingerprint import compare
 from aeframe.errors import AeframeError, did_you_mean, first_sentence, printable
+from aeframe.evaluation.advice import advise
 from aeframe.evaluation.baselines import baseline_metrics, pca_error
+from aeframe.evaluation.diagnosis import diagnose
 from aeframe.evaluation.evaluator import Evaluator, measure, metrics_of
-from aeframe.evaluation.report.advice import advice
 from aeframe.evaluation.report.pictures import draw_pictures
 from aeframe.evaluation.units import units_of
 from aeframe.experiment.callbacks_and_loggers import build_callbacks, build_loggers, check_callbacks
@@ -39,6 +40,7 @@ from aeframe.model_store.trained_model import TrainedModel
 from aeframe.model_store.writer import save_model
 from aeframe.noise import random_rows
 from aeframe.phases import measured, phase, timed
+from aeframe.runs.evidence import read_evidence
 from aeframe.runs.folder import RunFolder
 from aeframe.runs.lock import run_lock
 from aeframe.runs.newest import NewestCheckpoint, newest_checkpoint
@@ -413,8 +415,8 @@ class _RunInProgress:
             units = units_of(setup.model.loss.unit, metrics_of(setup.modality.metrics, self.config["metrics"]))
             seconds, protocols = time.monotonic() - start, setup.evaluator.protocols()
             closing_table(self.console, metrics, self.folder.path, seconds, baseline, units, protocols)
-            for sentence in advice(metrics, trained.progress.batch):
-                self.console.print(f"advice: {sentence}", soft_wrap=True, highlight=False)
+            for finding in advise(read_evidence(self.folder)):
+                self.console.print(f"advice: {finding}", soft_wrap=True, highlight=False, markup=False)
         monitored = self.checkpoints.best_value
         return Run(self.folder.path, metrics, float("nan") if monitored is None else monitored, trained)
 
@@ -458,6 +460,9 @@ class _RunInProgress:
             with phase("sampler"):
                 fit_sampler(sampler, model, batches, config["seed"])
         folder.write_metrics({"test": metrics}, setup.evaluator.protocols_by_value())
+        with phase("diagnosis"):
+            size = config["batch_size"]
+            folder.write_diagnosis(diagnose(model, splits.test, batch_size=size, seed=config["seed"]))
         with phase("scores"):
             setup.modality.calibrate(trained.reconstruct, splits.validation)
             trained = trained.with_scale("reconstruction", splits.train, splits.validation, required=False)

@@ -158,6 +158,11 @@ class RunFolder:
         return self.path / "metrics.json"
 
     @property
+    def diagnosis(self) -> Path:
+        """What `aeframe.evaluation.diagnosis.diagnose` has measured, by name."""
+        return self.path / "diagnosis.json"
+
+    @property
     def log(self) -> Path:
         """The metrics of each epoch as text, a line for each split."""
         return self.path / "log.txt"
@@ -240,6 +245,24 @@ class RunFolder:
             split: {name: math.nan if value is None else value for name, value in numbers.items()}
             for split, numbers in stored.items()
         }
+
+    def write_diagnosis(self, values: Mapping[str, float]) -> None:
+        """Write what `aeframe.evaluation.diagnosis.diagnose` has measured."""
+        write_text(self.diagnosis, numbers_as_json(values))
+
+    def read_diagnosis(self) -> dict[str, float]:
+        """Read what was measured, by name; ``{}`` if the file is missing, as in runs of earlier versions.
+
+        Raises:
+            AeframeError: The file is damaged.
+        """
+        if not self.diagnosis.is_file():
+            return {}
+        stored = read_mapping(self.diagnosis)
+        for name, value in stored.items():
+            if value is not None and not isinstance(value, (int, float)):
+                raise AeframeError(f"'{self.diagnosis}' has no number under '{name}'; delete the file")
+        return {name: float(value) for name, value in stored.items() if value is not None}
 
     def read_protocols(self) -> dict[str, str]:
         """Read how metrics have measured, by name, as far as they state it."""

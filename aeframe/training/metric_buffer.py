@@ -97,14 +97,16 @@ class MetricBuffer:
         """Copy the buffered terms to the host, check them, and report their means together with the numbers in `extra`.
 
         Raises:
-            NonFiniteLossError: A term of a batch is not finite.
+            NonFiniteLossError: A term of a batch is not finite. It is raised after the report, so that the measurements
+                of the run show it.
         """
         means: dict[str, float] = {}
+        error: NonFiniteLossError | None = None
         for group, window in self._windows.items():
             if not window.values:
                 continue
             values = mean_over_devices(torch.stack(window.values)).double().cpu()
-            _check_finite(group, window, values)
+            error = error or _non_finite(group, window, values)
             weights = torch.tensor(window.weights, dtype=torch.float64)
             for column, name in enumerate(window.names):
                 means[name] = self._mean(name, values[:, column])
@@ -114,6 +116,8 @@ class MetricBuffer:
         if means:
             self.latest = means
             self._report({**means, **(extra or {})}, "train")
+        if error is not None:
+            raise error
 
     def end_epoch(self, extra: Mapping[str, float] | None = None) -> dict[str, float]:
         """Flush the buffer; report and return the means over the epoch."""
@@ -176,14 +180,14 @@ def check_finite_weights(model: nn.Module, progress: TrainingProgress) -> None:
         )
 
 
-def _check_finite(group: str, window: _Window, values: Tensor) -> None:
-    """Raise an error for the first value that is not finite; it names the rows and devices that it comes from.
+def _non_finite(group: str, window: _Window, values: Tensor) -> NonFiniteLossError | None:
+    """Return an error for the first value that is not finite, if there is one; it names the rows and devices.
 
-    The values are averaged over devices, so that all devices raise the same error.
+    The values are averaged over devices, so that all devices return the same error.
     """
     bad = ~torch.isfinite(values)
     if not bool(bad.any()):
-        return
+        return None
     row = int(bad.any(1).nonzero()[0])
     column = int(bad[row].nonzero()[0])
     # A window that a checkpoint has restored holds no totals of its batches.
@@ -192,7 +196,7 @@ def _check_finite(group: str, window: _Window, values: Tensor) -> None:
     by_device = gather_objects(local_rows)
     places = [_place(rows, rank if len(by_device) > 1 else None) for rank, rows in enumerate(by_device) if rows]
     where = f", in {' and '.join(places)}" if places else ""
-    raise NonFiniteLossError(
+    return NonFiniteLossError(
         f"training stopped: term '{window.names[column]}' of optimizer group '{group}' is {float(values[row, column])} "
         f"at batch {window.batches[row]}{where}; lower optimizer.lr, set clip=1.0, or look at the data of that batch"
     )

@@ -10,13 +10,14 @@ from typing import Any
 
 from aeframe.data.fingerprint import DataRecord
 from aeframe.errors import AeframeError
+from aeframe.evaluation.advice import advise
 from aeframe.evaluation.evaluator import metrics_of
 from aeframe.evaluation.measurement import Measurement
-from aeframe.evaluation.report.advice import advice
 from aeframe.evaluation.units import units_of
 from aeframe.model_store.data_record import read_data_record
 from aeframe.plain_files import read_mapping
 from aeframe.registry import registry
+from aeframe.runs.evidence import read_evidence
 from aeframe.runs.folder import RunFolder
 from aeframe.runs.records import Records
 from aeframe.runs.report.players import Players, read_players
@@ -86,7 +87,6 @@ def read_contents(path: Path, find_changes: Changes) -> ReportContents:
     config, overrides = folder.read_config(), folder.read_overrides() if folder.overrides.is_file() else []
     measurements = Records(folder.metrics).read() if folder.metrics.is_file() else []
     saved = read_mapping(folder.model / "config.yaml") if (folder.model / "config.yaml").is_file() else {}
-    num_batches = _num_batches(saved, measurements)
     return ReportContents(
         folder=folder.path,
         config=config,
@@ -97,7 +97,7 @@ def read_contents(path: Path, find_changes: Changes) -> ReportContents:
         units=_units(config, metrics),
         summaries={name: registry().entry("metric", name).summary for name in metrics if _is_registered(name)},
         measurements=measurements,
-        advice=advice(metrics, num_batches),
+        advice=[str(finding) for finding in advise(read_evidence(folder))],
         data=read_data_record(folder.path),
         pictures=_pictures(folder.pictures),
         players=read_players(folder.pictures),
@@ -119,14 +119,6 @@ def check_finished(folder: RunFolder) -> None:
             f"a report needs a finished run, and run '{folder.path}' is not finished ({found}); "
             f"continue it with resume={folder.path}, or save its best model with 'aeframe finish {folder.path}'"
         )
-
-
-def _num_batches(saved: Mapping[str, Any], measurements: Sequence[Measurement]) -> int:
-    """Return the number of batches that the saved model was trained on, or else of the run."""
-    progress = saved.get("progress")
-    if isinstance(progress, Mapping) and isinstance(progress.get("batch"), int):
-        return int(progress["batch"])
-    return max((row.step for row in measurements), default=0)
 
 
 def _is_registered(name: str) -> bool:

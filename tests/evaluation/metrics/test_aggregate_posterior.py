@@ -10,7 +10,6 @@ import torch
 from torch.distributions import Normal
 
 from aeframe.evaluation.metrics.aggregate_posterior import AggregatePosterior, _log_mixture
-from aeframe.evaluation.report.advice import advice
 from aeframe.noise import random_rows
 from aeframe.types import Batch, ForwardOutput, Latent
 
@@ -86,29 +85,6 @@ def test_sorted_samples_are_compared_as_shuffled_ones(make_model: Any) -> None:
     assert torch.equal(metric.stored()["means"].sort(0).values, mean[random_rows(2000, 200, 0)])
     metric.reset()
     assert metric.keys == []
-
-
-def test_advice_for_an_unused_latent() -> None:
-    well = {"kl": 12.0, "active_units": 8.0, "codebook_used": 0.9, "dead": 0.1}
-    assert advice(well, 1000) == []
-    (collapsed,) = advice({**well, "kl": 0.03, "active_units": 0.0}, 1000)
-    assert collapsed == (
-        "the posterior has collapsed onto the prior (kl 0.03 nats, 0 active units), so the code holds no information "
-        "about x; train longer, or try objective.free_bits=0.5, a warm-up such as "
-        "'objective.beta={name: linear, over: 0.3}', or a weaker decoder"
-    )
-    (early,) = advice({**well, "kl": 0.03, "active_units": 0.0}, 7)
-    assert early == "the code holds no information about x after 7 batches (kl 0.03 nats, 0 active units); train longer"
-    # A posterior far from the prior has not collapsed, even if it is the same for all samples as before training.
-    (untrained,) = advice({**well, "kl": 21.5, "active_units": 0.0}, 1000)
-    assert untrained == "the code does not vary between samples (kl 21.5 nats, 0 active units); train longer"
-    assert advice({**well, "mse": 0.1, "mse_of_pca": 0.2}, 1000) == []
-    (worse,) = advice({**well, "mse": 0.3, "mse_of_pca": 0.2}, 1000)
-    assert worse.startswith("PCA with as many numbers reconstructs better (mse 0.2, here 0.3); train longer, or try ")
-    (few,) = advice({**well, "codebook_used": 0.02}, 1000)
-    assert few.startswith("only 2.0% of the codes are in use; set latent.revive higher")
-    (dead,) = advice({**well, "dead": 0.75}, 1000)
-    assert dead.startswith("75% of the features are never active;")
 
 
 @pytest.mark.parametrize("offset", [0.0, 1e4])

@@ -25,6 +25,7 @@ from aeframe.experiment.callbacks_and_loggers import build_callbacks, build_logg
 from aeframe.experiment.completion import finished_run, is_trained, reached_limit, start_message
 from aeframe.experiment.console import banner, closing_table, console_of, print_note
 from aeframe.experiment.finished_run import Run
+from aeframe.experiment.new_samples import compare_new_samples
 from aeframe.experiment.objects import RunObjects
 from aeframe.experiment.run_setup import RunSetup, build_run, monitor_mode, schedule_names
 from aeframe.experiment.signals import ended
@@ -283,7 +284,8 @@ class _RunInProgress:
             return
         validation, config = setup.splits.validation, self.config
         batch = validation.batch(torch.arange(min(config["batch_size"], len(validation))))
-        evaluator = Evaluator(setup.model, metrics_of(setup.modality.metrics, config["metrics"]))
+        metrics = metrics_of(setup.modality.metrics, config["metrics"])
+        evaluator = Evaluator(setup.model, metrics, modality=setup.modality)
         names = measure(evaluator, [batch], TrainingProgress(batch=1, planned=1), torch.device("cpu"))
         if name not in names:
             raise AeframeError(
@@ -411,7 +413,8 @@ class _RunInProgress:
             self._save(setup, trained, metrics)
             self.folder.write_state("finished")
             units = units_of(setup.model.loss.unit, metrics_of(setup.modality.metrics, self.config["metrics"]))
-            seconds, protocols = time.monotonic() - start, setup.evaluator.protocols()
+            tables = {name: table.summary for name, table in setup.evaluator.tables().items()}
+            seconds, protocols = time.monotonic() - start, {**setup.evaluator.protocols(), **tables}
             closing_table(self.console, metrics, self.folder.path, seconds, baseline, units, protocols)
             for sentence in advice(metrics, trained.progress.batch):
                 self.console.print(f"advice: {sentence}", soft_wrap=True, highlight=False)
@@ -456,8 +459,10 @@ class _RunInProgress:
             batches = batches_to_fit(splits.train, config["batch_size"], config["seed"])
             fit_sampler(sampler, model, batches, config["seed"])
         folder.write_metrics({"test": metrics}, setup.evaluator.protocols_by_value())
+        folder.write_tables(setup.evaluator.tables())
         setup.modality.calibrate(trained.reconstruct, splits.validation)
         trained = trained.with_scale("reconstruction", splits.train, splits.validation, required=False)
+        comparison = compare_new_samples(trained, splits, folder, self._print_note) if config["pictures"] else None
         save_model(
             folder.model,
             model,
@@ -468,6 +473,7 @@ class _RunInProgress:
             progress=progress,
             data=setup.record,
             scales=trained.scales,
+            comparison=comparison,
         )
         if config["pictures"]:
             pictured = splits.test.batch(random_rows(len(splits.test), _NUM_PICTURED, config["seed"]))
@@ -479,6 +485,7 @@ class _RunInProgress:
                 sampler,
                 seed=config["seed"],
                 measurements=Records(folder.metrics).read(),
+                comparison=comparison,
             )
             log_pictures(self.loggers, pictures, progress.batch)
 

@@ -32,6 +32,8 @@ _MAX_POINTS = 1_500
 _NUM_BINS = 30
 _REAL, _SYNTHETIC = "#0072B2", "#D55E00"
 """Blue and vermilion of Okabe & Ito: different in hue and in lightness for all colour visions."""
+_SETS = (("real", _REAL), ("synthetic", _SYNTHETIC), ("reconstructed", "#000000"))
+"""Titles and colours of the tables of a figure of marginals."""
 _CLIPPED = 0.005
 """The share of the numbers at either end that the axis leaves out, so that outliers do not set its range."""
 _MAX_CONTRAST = 6.0
@@ -39,7 +41,12 @@ _MAX_CONTRAST = 6.0
 
 
 def draw_tables(
-    real: pd.DataFrame, synthetic: pd.DataFrame, columns: Sequence[Column], *, seed: int = 0
+    real: pd.DataFrame,
+    synthetic: pd.DataFrame,
+    columns: Sequence[Column],
+    *,
+    reconstructed: pd.DataFrame | None = None,
+    seed: int = 0,
 ) -> dict[str, Figure]:
     """Return all figures of real and synthetic rows by name; those of pairs only for two columns or more.
 
@@ -48,15 +55,22 @@ def draw_tables(
     Raises:
         AeframeError: A column or all rows are missing from a frame.
     """
-    figures = {"marginals": draw_marginals(real, synthetic, columns, seed=seed)}
+    figures = {"marginals": draw_marginals(real, synthetic, columns, reconstructed=reconstructed, seed=seed)}
     if len(used_columns(columns, real, synthetic)) > 1:
         figures["associations"] = draw_associations(real, synthetic, columns, seed=seed)
         figures["pairs"] = draw_pairs(real, synthetic, columns, seed=seed)
     return figures
 
 
-def draw_marginals(real: pd.DataFrame, synthetic: pd.DataFrame, columns: Sequence[Column], *, seed: int = 0) -> Figure:
-    """Return a figure with the distribution of each column, real and synthetic, in small axes.
+def draw_marginals(
+    real: pd.DataFrame,
+    synthetic: pd.DataFrame,
+    columns: Sequence[Column],
+    *,
+    reconstructed: pd.DataFrame | None = None,
+    seed: int = 0,
+) -> Figure:
+    """Return a figure with the distribution of each column, real, synthetic and reconstructed, in small axes.
 
     Numbers have histograms with the same bins, classes bars. A bin that is much taller than all others, such as that
     of many zeros, is cut off, and its shares are written next to it. Of more than 24 columns, those with the lowest
@@ -66,13 +80,15 @@ def draw_marginals(real: pd.DataFrame, synthetic: pd.DataFrame, columns: Sequenc
         real: Typed frame of real rows; of more than 50,000 rows as many are drawn at random.
         synthetic: Typed frame of synthetic rows; likewise.
         columns: The columns of both.
+        reconstructed: Typed frame of reconstructed rows; likewise. None for a figure without them.
         seed: Seed of the drawn rows.
 
     Raises:
         AeframeError: A column or all rows are missing from a frame.
     """
     real, synthetic = sample_rows(real, _MAX_ROWS, seed), sample_rows(synthetic, _MAX_ROWS, seed)
-    used = used_columns(columns, real, synthetic)
+    frames = [real, synthetic, *([] if reconstructed is None else [sample_rows(reconstructed, _MAX_ROWS, seed)])]
+    used = used_columns(columns, *frames)
     scores = column_shapes(real, synthetic, used).scores
     lowest = sorted(used, key=lambda column: scores[column.name])[:_MAX_MARGINALS]
     shown = [column for column in used if column in lowest]
@@ -82,16 +98,16 @@ def draw_marginals(real: pd.DataFrame, synthetic: pd.DataFrame, columns: Sequenc
     axes = figure.subplots(height, width, squeeze=False).flatten()
     for axis, column in zip(axes, shown, strict=False):
         if column.is_numeric:
-            _draw_numbers(axis, numbers_of(real, column), numbers_of(synthetic, column), column)
+            _draw_numbers(axis, [numbers_of(frame, column) for frame in frames], column)
         else:
-            _draw_classes(axis, real, synthetic, column)
+            _draw_classes(axis, frames, column)
         axis.set_title(f"{_shortened(column.name)}   {scores[column.name]:.3f}", fontsize=9, loc="left")
         axis.tick_params(labelsize=7)
         axis.spines[["top", "right"]].set_visible(False)
     for axis in axes[len(shown) :]:
         axis.set_axis_off()
     some = "" if len(shown) == len(used) else f" ({len(shown)} of {len(used)} columns, those with the lowest scores)"
-    _add_legend(figure, f"share of rows; number in the title: shape score{some}")
+    _add_legend(figure, len(frames), f"share of rows; number in the title: shape score{some}")
     return figure
 
 
@@ -198,34 +214,38 @@ def _most_associated(frame: pd.DataFrame, columns: Sequence[Column], seed: int) 
     return [columns[position] for position in sorted(np.lexsort((-strength, many))[:_MAX_PAIRED].tolist())]
 
 
-def _draw_numbers(axis: Axes, real: Floats, synthetic: Floats, column: Column) -> None:
-    """Draw histograms of numbers ``(N,)`` and ``(M,)`` with the same bins: real ones filled, synthetic ones a line."""
-    present = [values[~np.isnan(values)] for values in (real, synthetic)]
-    missing = [1.0 - len(some) / len(values) for some, values in zip(present, (real, synthetic), strict=True)]
+def _draw_numbers(axis: Axes, tables: Sequence[Floats], column: Column) -> None:
+    """Draw histograms of the numbers of each table with the same bins: real ones filled, others a line."""
+    present = [values[~np.isnan(values)] for values in tables]
+    missing = [1.0 - len(some) / len(values) for some, values in zip(present, tables, strict=True)]
     if max(missing) > 0:
-        axis.set_xlabel(f"missing: {100 * missing[0]:.1f} % real, {100 * missing[1]:.1f} % synthetic", fontsize=7)
+        shares_of_missing = ", ".join(
+            f"{100 * share:.1f} % {title}" for share, (title, _) in zip(missing, _SETS, strict=False)
+        )
+        axis.set_xlabel(f"missing: {shares_of_missing}", fontsize=6.5)
     pooled = np.concatenate(present)
     if not len(pooled):
         return
     edges = _bin_edges(pooled, column)
     shares = [
         np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0] / len(rows)
-        for values, rows in zip(present, (real, synthetic), strict=True)
+        for values, rows in zip(present, tables, strict=True)
     ]
     positions = _for_axis(edges, column)
     axis.stairs(shares[0], positions, fill=True, color=_REAL, alpha=0.45)
-    axis.stairs(shares[1], positions, color=_SYNTHETIC, lw=1.2)
+    for share, (_, colour) in zip(shares[1:], _SETS[1:], strict=False):
+        axis.stairs(share, positions, color=colour, lw=1.2)
     if column.kind == "date":
         _set_dates(axis.xaxis)
     axis.set_ylim(bottom=0)
-    heights = np.maximum(shares[0], shares[1])
+    heights = np.max(shares, axis=0)
     tallest = int(heights.argmax())
     others = float(np.delete(heights, tallest).max(initial=0.0))
     if 0.0 < others < heights[tallest] / _MAX_CONTRAST:
         axis.set_ylim(0, 1.3 * others)
         on_the_left = tallest < len(heights) / 2
         axis.annotate(
-            f"{shares[0][tallest]:.3f} real\n{shares[1][tallest]:.3f} synthetic",
+            "\n".join(f"{share[tallest]:.3f} {title}" for share, (title, _) in zip(shares, _SETS, strict=False)),
             (float(positions[tallest + on_the_left]), 1.3 * others),
             xytext=(4 if on_the_left else -4, -2),
             textcoords="offset points",
@@ -249,12 +269,10 @@ def _bin_edges(values: Floats, column: Column) -> Floats:
     return np.linspace(low, high, _NUM_BINS + 1)
 
 
-def _draw_classes(axis: Axes, real: pd.DataFrame, synthetic: pd.DataFrame, column: Column) -> None:
+def _draw_classes(axis: Axes, frames: Sequence[pd.DataFrame], column: Column) -> None:
     """Draw the frequencies of the most frequent classes, of all others, of missing cells and of unknown classes."""
     num = len(column.classes)
-    shares = [
-        np.bincount(class_numbers_of(frame, column), minlength=num + 2) / len(frame) for frame in (real, synthetic)
-    ]
+    shares = [np.bincount(class_numbers_of(frame, column), minlength=num + 2) / len(frame) for frame in frames]
     total = shares[0][:num] + shares[1][:num]
     kept = np.sort(np.argsort(-total, kind="stable")[:_MAX_BARS])
     bars = {_shortened(column.classes[number]): [each[number] for each in shares] for number in kept}
@@ -265,8 +283,10 @@ def _draw_classes(axis: Axes, real: pd.DataFrame, synthetic: pd.DataFrame, colum
         if max(each[number] for each in shares) > 0:
             bars[name] = [each[number] for each in shares]
     positions, heights = np.arange(len(bars)), np.array(list(bars.values()))
-    axis.barh(positions - 0.2, heights[:, 0], 0.4, color=_REAL, alpha=0.45)
-    axis.barh(positions + 0.2, heights[:, 1], 0.4, color=_SYNTHETIC)
+    thickness = 0.8 / len(frames)
+    for at, (_, colour) in enumerate(_SETS[: len(frames)]):
+        center = positions + (at - (len(frames) - 1) / 2) * thickness
+        axis.barh(center, heights[:, at], thickness, color=colour, alpha=0.45 if at == 0 else None)
     axis.set_yticks(positions, list(bars))
     axis.set_ylim(len(bars) - 0.4, -0.6)
 
@@ -320,16 +340,15 @@ def _set_dates(axis: Any) -> None:
     axis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
 
 
-def _add_legend(figure: Figure, title: str) -> None:
+def _add_legend(figure: Figure, num: int, title: str) -> None:
+    """Add the legend of the first `num` of the sets, and the title of a figure."""
+    lines = [Line2D([], [], color=colour, lw=3, label=name) for name, colour in _SETS[1:num]]
     figure.legend(
-        handles=[
-            Patch(color=_REAL, alpha=0.45, label="real"),
-            Line2D([], [], color=_SYNTHETIC, lw=3, label="synthetic"),
-        ],
+        handles=[Patch(color=_REAL, alpha=0.45, label="real"), *lines],
         title=title,
         title_fontsize=8,
         fontsize=8,
-        ncols=2,
+        ncols=num,
         loc="outside upper center",
         frameon=False,
     )

@@ -139,7 +139,7 @@ class Columns(ModelMetric):
         return {
             "cell_nll": self.nll.sum() / num,
             "cell_nll_of_baseline": self.nll_of_baseline.sum() / num,
-            "columns_below_baseline": below.sum() / measured.sum(),
+            "columns_below_baseline": below.sum(dtype=SUM_DTYPE) / measured.sum(),
         }
 
     def table(self) -> MetricTable | None:

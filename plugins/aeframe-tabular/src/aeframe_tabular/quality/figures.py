@@ -94,8 +94,12 @@ def draw_marginals(
     shown = [column for column in used if column in lowest]
     width = min(4, len(shown))
     height = -(-len(shown) // width)
-    figure = Figure(figsize=(3.1 * width, 2.15 * height + 0.45), layout="constrained", dpi=100)
-    axes = figure.subplots(height, width, squeeze=False).flatten()
+    # Margins for the longest tick label are set here: matplotlib's layout would take most of the time of a figure.
+    label = _label_size(max((_num_letters(column) for column in shown), default=0), 7)
+    figure = Figure(figsize=((label + 2.15) * width, 2.2 * height + 0.55), dpi=100)
+    axes = _grid(
+        figure, (height, width), left=label, gap=label + 0.15, bottom=0.5, vertical_gap=0.62, top=0.8
+    ).flatten()
     for axis, column in zip(axes, shown, strict=False):
         if column.is_numeric:
             _draw_numbers(axis, [numbers_of(frame, column) for frame in frames], column)
@@ -134,18 +138,18 @@ def draw_associations(
     names = [_shortened(column.name) for column in shown]
     # In inches: a cell, within limits, and the longest name.
     size, label = min(6.0, max(2.2, 0.24 * len(shown))), 0.07 * max(map(len, names)) + 0.2
-    figure = Figure(figsize=(3 * size + label + 1.4, size + label + 0.5), layout="constrained", dpi=100)
-    axes = figure.subplots(1, 3, sharey=True)
+    figure = Figure(figsize=(3 * size + label + 1.7, size + label + 0.5), dpi=100)
+    axes = _grid(figure, (1, 3), left=label, gap=0.15, bottom=label, vertical_gap=0, top=0.35, right=1.3)[0]
     image: Any = None
     for axis, (title, matrix) in zip(axes, panels.items(), strict=True):
         image = axis.imshow(matrix, cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
         axis.set_title(title, fontsize=10, loc="left")
         axis.set_xticks(range(len(names)), names, rotation=90, fontsize=7)
-        axis.set_yticks(range(len(names)), names, fontsize=7)
+        axis.set_yticks(range(len(names)), names if axis is axes[0] else [], fontsize=7)
     some = "" if len(shown) == len(used) else f"; first {len(shown)} of {len(used)} columns"
-    figure.colorbar(image, ax=list(axes), shrink=0.75).set_label(
-        f"Pearson's r, Cramér's V, correlation ratio{some}", fontsize=8
-    )
+    end = axes[-1].get_position()
+    bar = figure.add_axes((end.x1 + 0.2 / figure.get_figwidth(), end.y0, 0.15 / figure.get_figwidth(), end.height))
+    figure.colorbar(image, cax=bar).set_label(f"Pearson's r, Cramér's V, correlation ratio{some}", fontsize=8)
     return figure
 
 
@@ -181,17 +185,16 @@ def draw_pairs(
             f"{', '.join(column.name for column in used[:20])}"
         )
     num = len(shown) - 1
-    figure = Figure(figsize=(3.4 * num + 1.2, 1.7 * num + 0.9), layout="constrained", dpi=100)
+    label = _label_size(max(map(_num_letters, shown)), 6)
+    width, height = 1.7 * num + label + 0.35, 1.7 * num + label + 0.75
+    figure = Figure(figsize=(2 * width, height), dpi=100)
     random = np.random.default_rng(seed)
-    tables = [
-        [_points(sample_rows(frame, _MAX_POINTS, seed), column, random) for column in shown]
-        for frame in (real, synthetic)
-    ]
-    limits = [_limits(tables[0][i], tables[1][i], column) for i, column in enumerate(shown)]
-    parts: Any = figure.subfigures(1, 2)
-    for part, points, title, colour in zip(parts, tables, ("real", "synthetic"), (_REAL, _SYNTHETIC), strict=True):
-        part.suptitle(title, fontsize=11, color=colour)
-        axes = part.subplots(num, num, squeeze=False)
+    drawn: list[tuple[Any, list[Floats]]] = []
+    for side, (frame, title, colour) in enumerate(((real, "real", _REAL), (synthetic, "synthetic", _SYNTHETIC))):
+        points = [_points(sample_rows(frame, _MAX_POINTS, seed), column, random) for column in shown]
+        margins = {"left": label + 0.3 + side * width, "right": (1 - side) * width + 0.1}
+        axes = _grid(figure, (num, num), gap=0.12, vertical_gap=0.12, bottom=label + 0.25, top=0.45, **margins)
+        figure.text((side + 0.5) / 2, 1 - 0.1 / height, title, fontsize=11, color=colour, va="top", ha="center")
         for row in range(num):
             for column in range(num):
                 axis = axes[row, column]
@@ -199,10 +202,21 @@ def draw_pairs(
                     axis.set_axis_off()
                     continue
                 axis.scatter(points[column], points[row + 1], s=3, alpha=0.35, linewidths=0, color=colour)
-                axis.set(xlim=limits[column], ylim=limits[row + 1])
                 _set_ticks(axis.xaxis, shown[column], row == num - 1)
                 _set_ticks(axis.yaxis, shown[row + 1], column == 0)
                 axis.tick_params(axis="x", rotation=90 if not shown[column].is_numeric else 0)
+        drawn.append((axes, points))
+    if len(shown) < len(used):
+        chosen = "those with the largest associations" if names is None else "those that were chosen"
+        text = f"{len(shown)} of {len(used)} columns, {chosen}"
+        figure.text(0.1 / (2 * width), 1 - 0.1 / height, text, fontsize=8, va="top")
+    for at, each in enumerate(shown):
+        limits = _limits(drawn[0][1][at], drawn[1][1][at], each)
+        for axes, _ in drawn:
+            for axis in axes[at:, at] if at < num else ():
+                axis.set_xlim(limits)
+            for axis in axes[at - 1, :at] if at else ():
+                axis.set_ylim(limits)
     return figure
 
 
@@ -242,11 +256,13 @@ def _draw_numbers(axis: Axes, tables: Sequence[Floats], column: Column) -> None:
     tallest = int(heights.argmax())
     others = float(np.delete(heights, tallest).max(initial=0.0))
     if 0.0 < others < heights[tallest] / _MAX_CONTRAST:
-        axis.set_ylim(0, 1.3 * others)
+        # Room above the other bars for a line of text each.
+        top = (1.15 + 0.12 * len(shares)) * others
+        axis.set_ylim(0, top)
         on_the_left = tallest < len(heights) / 2
         axis.annotate(
             "\n".join(f"{share[tallest]:.3f} {title}" for share, (title, _) in zip(shares, _SETS, strict=False)),
-            (float(positions[tallest + on_the_left]), 1.3 * others),
+            (float(positions[tallest + on_the_left]), top),
             xytext=(4 if on_the_left else -4, -2),
             textcoords="offset points",
             ha="left" if on_the_left else "right",
@@ -340,6 +356,49 @@ def _set_dates(axis: Any) -> None:
     axis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
 
 
+def _grid(
+    figure: Figure,
+    shape: tuple[int, int],
+    *,
+    left: float,
+    bottom: float,
+    top: float,
+    gap: float,
+    vertical_gap: float,
+    right: float = 0.1,
+) -> Any:
+    """Return axes ``(rows, columns)`` with these margins and gaps between them, in inches."""
+    width, height = figure.get_size_inches()
+    rows, columns = shape
+    # Gaps of matplotlib are fractions of the mean size of the axes.
+    size = (
+        (width - left - right - (columns - 1) * gap) / columns,
+        (height - top - bottom - (rows - 1) * vertical_gap) / rows,
+    )
+    grid = figure.add_gridspec(
+        rows,
+        columns,
+        left=left / width,
+        right=1 - right / width,
+        bottom=bottom / height,
+        top=1 - top / height,
+        wspace=gap / size[0],
+        hspace=vertical_gap / size[1],
+    )
+    return grid.subplots(squeeze=False)
+
+
+def _num_letters(column: Column) -> int:
+    """Return the letters of the longest tick label of a column: of numbers a few digits."""
+    names = (_shortened(name) for name in (*column.classes, "(missing)")) if column.is_discrete else ()
+    return max(map(len, names), default=7)
+
+
+def _label_size(letters: int, points: int) -> float:
+    """Return the size in inches of a label with its tick; a letter is about 0.6 times as wide as the font is high."""
+    return 0.62 * letters * points / 72 + 0.15
+
+
 def _add_legend(figure: Figure, num: int, title: str) -> None:
     """Add the legend of the first `num` of the sets, and the title of a figure."""
     lines = [Line2D([], [], color=colour, lw=3, label=name) for name, colour in _SETS[1:num]]
@@ -349,7 +408,7 @@ def _add_legend(figure: Figure, num: int, title: str) -> None:
         title_fontsize=8,
         fontsize=8,
         ncols=num,
-        loc="outside upper center",
+        loc="upper center",
         frameon=False,
     )
 

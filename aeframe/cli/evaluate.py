@@ -252,13 +252,17 @@ def _print_table(name: str, table: MetricTable) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from aeframe.evaluation.metric_table import as_text
-
     console = Console()
     if len(table) <= _MAX_ROWS:
         shown = Table(*map(escape, table.columns), title=name)
         for row in table.rows():
-            shown.add_row(*(escape(printable(as_text(cell))) for cell in row))
+            cells = (f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row)
+            shown.add_row(*(escape(printable(cell)) for cell in cells))
+        if not console.is_terminal:
+            # A file or pipe has no width: rows are as long as they have to be.
+            console.width = max(
+                console.width, console.measure(shown, options=console.options.update(width=1_000)).maximum
+            )
         console.print(shown)
     more = "" if len(table) <= _MAX_ROWS else f"; --output has all {len(table)} rows"
     console.print(f"{name}: {escape(printable(table.summary))}{more}", soft_wrap=True, highlight=False)

@@ -165,8 +165,8 @@ class Columns(ModelMetric):
 
     def protocol(self) -> str:
         return (
-            "z at the mean of the posterior; nll for each unit of the file, error of the reconstruction, baseline: "
-            "training median or most frequent class"
+            "z at the mean of the posterior; nll in nats for each unit of the file; error: mean absolute error in the "
+            "unit of the file, or fraction of wrong classes; baseline: training median or most frequent class"
         )
 
     def _baseline(self, size: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -209,9 +209,10 @@ def _typical_value(coding: ColumnCoding, typical: float) -> str:
 
 
 def _unit(column: Column) -> str:
+    """Return the unit of an error; empty for that of the numbers of the file."""
     if column.is_discrete:
-        return "fraction of cells"
-    return "days" if column.kind == "date" else "unit of the file"
+        return "fraction"
+    return "days" if column.kind == "date" else ""
 
 
 def _summary(names: Sequence[str], errors: Sequence[float], of_baseline: Sequence[float]) -> str:

@@ -240,7 +240,7 @@ KINDS: dict[str, Kind] = {
             "metric",
             """Register metrics on held-out data: subclasses of `aeframe.evaluation.metrics.base.ModelMetric`.
 
-            Injected: `model`.
+            Injected: `model`; `modality`, for values in the unit of the data.
             """,
             base="aeframe.evaluation.metrics.base:ModelMetric",
             key="metrics",

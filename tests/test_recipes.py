@@ -258,9 +258,8 @@ def test_the_loss_falls(trained: Trained) -> None:
 
 def test_the_saved_model_gives_the_numbers_of_the_run(trained: Trained) -> None:
     saved, test = trained.saved, trained.splits.test
-    evaluator = Evaluator(
-        saved.model, metrics_of(saved.modality.metrics, saved.config["metrics"]), seed=saved.config["seed"]
-    )
+    metrics = metrics_of(saved.modality.metrics, saved.config["metrics"])
+    evaluator = Evaluator(saved.model, metrics, seed=saved.config["seed"], modality=saved.modality)
     batches = [test.batch(index) for index in torch.arange(len(test)).split(saved.config["batch_size"])]
     baseline = pca_error(saved.model, trained.splits.train, test, seed=saved.config["seed"])
     measured = measure(evaluator, batches, saved.progress, saved.device)

@@ -16,9 +16,14 @@ if TYPE_CHECKING:
     from aeframe.data.modality import Source
     from aeframe.data.sample_comparison import SampleComparison
     from aeframe.evaluation.feature_spaces import FeatureSpace
+    from aeframe.evaluation.metric_table import MetricTable
     from aeframe.evaluation.sample_quality import SampleQuality
     from aeframe.model_store.trained_model import TrainedModel
     from aeframe.types import Batch
+
+
+_MAX_ROWS = 40
+"""The most rows of the table of a metric that are printed."""
 
 
 class Evaluate(ModelCommand):
@@ -66,7 +71,7 @@ class Evaluate(ModelCommand):
         spaces = {name: _space(model, name, options) for name, options in space_options.items()}
         splits = self.splits(model, args)
         source = getattr(splits, args.split)
-        metrics, protocols = self.measure(model, splits.train, source, args, metric_options)
+        metrics, protocols, tables = self.measure(model, splits.train, source, args, metric_options)
         compared = [self.compare_samples(model, args, name, space) for name, space in spaces.items()]
         by_modality = self.compare_by_modality(model, args) if args.samples or args.figures is not None else None
         from aeframe.evaluation.evaluator import grouped_protocols
@@ -80,6 +85,8 @@ class Evaluate(ModelCommand):
             print(printable(f"factors: {', '.join(splits.factor_names)}"))
         for name, protocol in grouped_protocols(protocols).items():
             print(f"{name}: {protocol}")
+        for name, table in tables.items():
+            _print_table(name, table)
         for quality in compared:
             sets = {"new samples": quality.samples, "reconstructions": quality.reconstructions}
             _print_samples(quality.space, {**sets, "held-out (floor)": quality.floor}, [quality.protocol()])
@@ -93,6 +100,8 @@ class Evaluate(ModelCommand):
             from aeframe.runs.folder import numbers_as_json
 
             measured: dict[str, Any] = {args.split: metrics, "protocol": protocols}
+            if tables:
+                measured["tables"] = {name: table.as_dict() for name, table in tables.items()}
             if compared:
                 measured["samples"] = {quality.space: quality.as_dict() for quality in compared}
             if by_modality is not None:
@@ -115,8 +124,8 @@ class Evaluate(ModelCommand):
         source: Source,
         args: Namespace,
         options: Mapping[str, Mapping[str, Any]],
-    ) -> tuple[dict[str, float], dict[str, str]]:
-        """Return the metrics of the samples of `source` by name, and the protocol of those that state one."""
+    ) -> tuple[dict[str, float], dict[str, str], dict[str, MetricTable]]:
+        """Return the metrics of the samples of `source` by name, the protocol of those that state one, and tables."""
         from aeframe.data.loader import Loader
         from aeframe.data.plan import BatchPlan
         from aeframe.evaluation.baselines import baseline_metrics, pca_error
@@ -127,7 +136,7 @@ class Evaluate(ModelCommand):
         overrides = {**(config.get("metrics") or {}), **options}
         metrics = metrics_of(model.modality.metrics, overrides)
         seed = _seed(model, args)
-        evaluator = Evaluator(model.model, metrics, seed=seed)
+        evaluator = Evaluator(model.model, metrics, seed=seed, modality=model.modality)
         for name in (args.metrics or "").split(","):
             if name and name not in evaluator.metrics:
                 raise AeframeError(f"metric '{name}' is not defined for model '{model.name}'; leave it out")
@@ -141,7 +150,7 @@ class Evaluate(ModelCommand):
         protocols = evaluator.protocols()
         if error is not None:
             protocols["mse_of_pca"] = error.describe()
-        return measured | baseline_metrics(error), protocols
+        return measured | baseline_metrics(error), protocols, evaluator.tables()
 
     def compare_samples(self, model: TrainedModel, args: Namespace, name: str, space: FeatureSpace) -> SampleQuality:
         """Compare new samples of the model with those of the split in the feature space `name`."""
@@ -165,11 +174,16 @@ class Evaluate(ModelCommand):
         """Compare new samples of the model with those of the split by the measures of the modality."""
         from aeframe.evaluation.sample_quality import compare_by_modality
 
-        splits = self.splits(model, args)
+        splits, size = self.splits(model, args), self.batch_size(args, model)
         seed = _seed(model, args)
-        sample = self.sampler(model, args, seed)
         return compare_by_modality(
-            model.modality, sample, splits.train, getattr(splits, args.split), num=args.num, seed=seed
+            model.modality,
+            self.sampler(model, args, seed),
+            lambda batch: model.reconstruct(batch, batch_size=size).cpu(),
+            splits.train,
+            getattr(splits, args.split),
+            num=args.num,
+            seed=seed,
         )
 
     def sampler(self, model: TrainedModel, args: Namespace, seed: int) -> Callable[[int, Tensor | None], Tensor]:
@@ -232,6 +246,28 @@ def _print_samples(name: str, sets: Mapping[str, Mapping[str, float]], protocol:
     console.print(table)
     for sentence in protocol:
         console.print(escape(printable(sentence)), soft_wrap=True)
+
+
+def _print_table(name: str, table: MetricTable) -> None:
+    """Print the table of a metric; of a long one its summary."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console()
+    if len(table) <= _MAX_ROWS:
+        shown = Table(*map(escape, table.columns), title=name)
+        for row in table.rows():
+            cells = (f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row)
+            shown.add_row(*(escape(printable(cell)) for cell in cells))
+        if not console.is_terminal:
+            # A file or pipe has no width: rows are as long as they have to be.
+            console.width = max(
+                console.width, console.measure(shown, options=console.options.update(width=1_000)).maximum
+            )
+        console.print(shown)
+    more = "" if len(table) <= _MAX_ROWS else f"; --output has all {len(table)} rows"
+    console.print(f"{name}: {escape(printable(table.summary))}{more}", soft_wrap=True, highlight=False)
 
 
 def _write_figures(comparison: SampleComparison, folder: Path) -> None:

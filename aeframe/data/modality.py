@@ -466,16 +466,24 @@ class Modality(ABC):
         return None
 
     def compare_samples(
-        self, samples: Tensor, held_out: Tensor, train: Tensor, *, seed: int = 0
+        self,
+        samples: Tensor,
+        held_out: Tensor,
+        train: Tensor,
+        *,
+        reconstructions: Tensor | None = None,
+        seed: int = 0,
     ) -> SampleComparison | None:
         """Return how new samples compare with held-out ones, by measures of the field; None, the default, without any.
 
-        All samples are ``(N, *shape)`` in the range of prepared data; masked values are NaN.
+        A run calls it for its report and card. All samples are ``(N, *shape)`` in the range of prepared data; masked
+        values are NaN.
 
         Args:
             samples: New samples of the model, with the conditions of `held_out` if it has conditions.
             held_out: As many real samples.
             train: At most 50,000 samples that the model was trained on.
+            reconstructions: The deterministic reconstructions of `held_out`, for figures; None without them.
             seed: Seed of everything random in the comparison.
         """
         return None

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,3 +27,12 @@ class SampleComparison:
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, for JSON."""
         return {"samples": dict(self.samples), "real": dict(self.real), "protocol": list(self.protocol)}
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Self:
+        """Return the comparison of the values that `as_dict` returned, without figures; null becomes NaN."""
+        samples, real = (
+            {str(name): math.nan if value is None else float(value) for name, value in plain[key].items()}
+            for key in ("samples", "real")
+        )
+        return cls(samples, real, [str(sentence) for sentence in plain["protocol"]])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import lightning.pytorch as L
 import torch
@@ -13,14 +13,18 @@ from torch import Tensor, nn
 from aeframe.data.modality import Source
 from aeframe.errors import AeframeError
 from aeframe.evaluation.anomalies import subset_batches
+from aeframe.evaluation.metric_table import MetricTable
 from aeframe.evaluation.metrics.base import SUM_DTYPE, ModelMetric
 from aeframe.evaluation.metrics.term_means import TermMeans
 from aeframe.evaluation.reconstruction import PROTOCOL, draws_units
 from aeframe.evaluation.step import EvaluationOutput, evaluate_batch, evaluation_mode
-from aeframe.factory import build
+from aeframe.factory import build, signature
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.registry import registry
 from aeframe.types import Batch, TrainingProgress
+
+if TYPE_CHECKING:
+    from aeframe.data.modality import Modality
 
 LATENT_METRICS = ("active_units", "aggregate_posterior", "codebook", "fve", "prior_gap", "sparsity")
 """Metrics of the latent, computed for every modality if they are defined for the model."""
@@ -37,16 +41,26 @@ class Evaluator(Callback):
         metrics: Options of each metric by registered name, see `metrics_of`. Metrics that are not defined for the
             model, or that compare unordered elements by their position, are left out.
         seed: Seed of the random draws of `measure`.
+        modality: The prepared modality, for metrics in the unit of the data; without it they are left out.
     """
 
-    def __init__(self, model: Autoencoder, metrics: Mapping[str, Mapping[str, Any] | None], *, seed: int = 0) -> None:
+    def __init__(
+        self,
+        model: Autoencoder,
+        metrics: Mapping[str, Mapping[str, Any] | None],
+        *,
+        seed: int = 0,
+        modality: Modality | None = None,
+    ) -> None:
         self.model, self.seed = model, seed
         self.training_samples: Source | None = None
         """The training split for `observe_training_samples` in a test; None to leave it out."""
         self.means = TermMeans()
         # The metric of each value that was computed last.
         self._metric_of: dict[str, str] = {}
-        built = {name: _build(name, options, model) for name, options in metrics.items() if options is not None}
+        built = {
+            name: _build(name, options, model, modality) for name, options in metrics.items() if options is not None
+        }
         self.metrics = nn.ModuleDict({name: metric for name, metric in built.items() if metric is not None})
 
     # -- in a Trainer --------------------------------------------------------------------------------------------
@@ -171,6 +185,11 @@ class Evaluator(Callback):
         sentences = self.protocols()
         return {value: sentences[metric] for value, metric in self._metric_of.items() if metric in sentences}
 
+    def tables(self) -> dict[str, MetricTable]:
+        """Return the tables of the metrics that have one, by name, of the values that were computed last."""
+        tables = {name: cast("ModelMetric", metric).table() for name, metric in self.metrics.items()}
+        return {name: table for name, table in tables.items() if table is not None}
+
     def reset(self) -> None:
         """Clear all sums."""
         self.means.reset()
@@ -251,13 +270,15 @@ def _to_host(values: Mapping[str, Tensor]) -> dict[str, float]:
     return dict(zip(values, floats, strict=True))
 
 
-def _build(label: str, options: Mapping[str, Any], model: Autoencoder) -> ModelMetric | None:
+def _build(label: str, options: Mapping[str, Any], model: Autoencoder, modality: Modality | None) -> ModelMetric | None:
     """Return the metric registered as `label`, or as the option ``name``; None if it is not defined for the model."""
     config = {"name": label, **options}
     metric_class = registry().load("metric", config["name"])
     if not metric_class.applies(model) or (model.spec.unordered and metric_class.by_position):
         return None
-    metric: ModelMetric = build("metric", config, model=model)
+    if modality is None and "modality" in signature(metric_class).injected:
+        return None
+    metric: ModelMetric = build("metric", config, model=model, modality=modality)
     return metric
 
 

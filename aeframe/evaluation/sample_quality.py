@@ -125,9 +125,15 @@ def sample_quality(
     return SampleQuality("-".join(filter(None, (name, space.label))), real.shape[1], size, **values)
 
 
+def has_own_measures(modality: Modality) -> bool:
+    """Return whether a modality compares new samples by measures of its own."""
+    return type(modality).compare_samples is not Modality.compare_samples
+
+
 def compare_by_modality(
     modality: Modality,
     sample: Callable[[int, Tensor | None], Tensor],
+    reconstruct: Callable[[Batch], Tensor],
     train: Source,
     held_out: Source,
     *,
@@ -141,17 +147,25 @@ def compare_by_modality(
     Raises:
         AeframeError: The modality has no measures.
     """
+    if not has_own_measures(modality):
+        raise _no_measures(modality)
     real = held_out.batch(random_rows(len(held_out), num or _MAX_COMPARED, seed))
     with noise_of(torch.device("cpu"), seed, FITTING):
         trained = train.batch(random_rows(len(train), _MAX_COMPARED, seed))
     new = sample(len(real), real.condition)
-    compared = modality.compare_samples(new, real.nan_masked_x(), trained.nan_masked_x(), seed=seed)
+    compared = modality.compare_samples(
+        new, real.nan_masked_x(), trained.nan_masked_x(), reconstructions=reconstruct(real), seed=seed
+    )
     if compared is None:
-        raise AeframeError(
-            f"modality {type(modality).__name__} has no measures of its own for new samples; compare them in a feature "
-            f"space: --features {','.join(modality.feature_spaces) or 'NAME'}"
-        )
+        raise _no_measures(modality)
     return compared
+
+
+def _no_measures(modality: Modality) -> AeframeError:
+    return AeframeError(
+        f"modality {type(modality).__name__} has no measures of its own for new samples; compare them in a feature "
+        f"space: --features {','.join(modality.feature_spaces) or 'NAME'}"
+    )
 
 
 def measures(real: Tensor, generated: Tensor) -> dict[str, float]:

@@ -103,7 +103,8 @@ def build_run(
         workers=config["workers"],
         steps_per_call=config["steps_per_call"],
     )
-    evaluator = Evaluator(model, metrics_of(modality.metrics, config["metrics"]), seed=config["seed"])
+    metrics = metrics_of(modality.metrics, config["metrics"])
+    evaluator = Evaluator(model, metrics, seed=config["seed"], modality=modality)
     module = AutoencoderModule(
         model,
         config["optimizer"],

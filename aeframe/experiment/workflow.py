@@ -18,9 +18,7 @@ from aeframe.data.fingerprint import compare
 from aeframe.errors import AeframeError, did_you_mean, first_sentence, printable
 from aeframe.evaluation.advice import advise
 from aeframe.evaluation.baselines import baseline_metrics, pca_error
-from aeframe.evaluation.diagnosis import diagnose
 from aeframe.evaluation.evaluator import Evaluator, measure, metrics_of
-from aeframe.evaluation.report.pictures import draw_pictures
 from aeframe.evaluation.units import units_of
 from aeframe.experiment.callbacks_and_loggers import build_callbacks, build_loggers, check_callbacks
 from aeframe.experiment.completion import finished_run, is_trained, reached_limit, start_message
@@ -28,31 +26,28 @@ from aeframe.experiment.console import banner, closing_table, console_of, print_
 from aeframe.experiment.finished_run import Run
 from aeframe.experiment.objects import RunObjects
 from aeframe.experiment.run_setup import RunSetup, build_run, monitor_mode, schedule_names
+from aeframe.experiment.saving import save_run
 from aeframe.experiment.signals import ended
 from aeframe.experiment.spawned import is_spawned, train_spawned
 from aeframe.experiment.start import Start, started
 from aeframe.experiment.validation import interval_seconds
 from aeframe.interruption import Interrupted, SignalGuard
-from aeframe.model.density import batches_to_fit, fit_sampler
 from aeframe.model_store.data_record import read_data_record, write_data_record
 from aeframe.model_store.modality_state import read_modality_state, write_modality_state
 from aeframe.model_store.trained_model import TrainedModel
-from aeframe.model_store.writer import save_model
-from aeframe.noise import random_rows
-from aeframe.phases import measured, phase, timed
+from aeframe.phases import measured, phase
 from aeframe.runs.evidence import read_evidence
 from aeframe.runs.folder import RunFolder
 from aeframe.runs.lock import run_lock
 from aeframe.runs.newest import NewestCheckpoint, newest_checkpoint
 from aeframe.runs.phase_table import report_phases
-from aeframe.runs.records import Records
 from aeframe.runs.run_logger import RunLogger
 from aeframe.training.averaging import WeightAverage
 from aeframe.training.checkpoint import check_fits, read_checkpoint
 from aeframe.training.checkpoint_structure import restored_from
 from aeframe.training.early_stopping import RunEarlyStopping
 from aeframe.training.launchers import with_devices
-from aeframe.training.loggers import close_loggers, is_first_process, log_pictures
+from aeframe.training.loggers import close_loggers, is_first_process
 from aeframe.training.process_state import run_process
 from aeframe.training.processes import joined_processes
 from aeframe.training.progress_line import ProgressLine
@@ -61,9 +56,6 @@ from aeframe.training.time_limit import TrainingTimeLimit
 from aeframe.training.trainer import compile_in_place, make_trainer
 from aeframe.training.validation_time import ValidationTime
 from aeframe.types import TrainingProgress
-
-_NUM_PICTURED = 512
-"""Samples of the test split that are used for pictures."""
 
 
 def train(
@@ -283,7 +275,8 @@ class _RunInProgress:
             return
         validation, config = setup.splits.validation, self.config
         batch = validation.batch(torch.arange(min(config["batch_size"], len(validation))))
-        evaluator = Evaluator(setup.model, metrics_of(setup.modality.metrics, config["metrics"]))
+        metrics = metrics_of(setup.modality.metrics, config["metrics"])
+        evaluator = Evaluator(setup.model, metrics, modality=setup.modality)
         names = measure(evaluator, [batch], TrainingProgress(batch=1, planned=1), torch.device("cpu"))
         if name not in names:
             raise AeframeError(
@@ -410,10 +403,12 @@ class _RunInProgress:
         setup.module.report(of_baseline, "test")
         metrics |= of_baseline
         if is_first_process():
-            self._save(setup, trained, metrics)
+            stored = {**self.config, "hidden_options": self.hidden_options}
+            save_run(setup, trained, metrics, stored, self.folder, self.loggers, self._print_note)
             self.folder.write_state("finished")
             units = units_of(setup.model.loss.unit, metrics_of(setup.modality.metrics, self.config["metrics"]))
-            seconds, protocols = time.monotonic() - start, setup.evaluator.protocols()
+            tables = {name: table.summary for name, table in setup.evaluator.tables().items()}
+            seconds, protocols = time.monotonic() - start, {**setup.evaluator.protocols(), **tables}
             closing_table(self.console, metrics, self.folder.path, seconds, baseline, units, protocols)
             for finding in advise(read_evidence(self.folder)):
                 self.console.print(f"advice: {finding}", soft_wrap=True, highlight=False, markup=False)
@@ -449,47 +444,6 @@ class _RunInProgress:
             device=next(model.parameters()).device,
             data=setup.record,
         )
-
-    @timed("saving")
-    def _save(self, setup: RunSetup, trained: TrainedModel, metrics: dict[str, float]) -> None:
-        """Fit the ex-post density (the sampler of new codes), calibrate the modality, save the model, draw pictures."""
-        config, folder, splits, sampler = self.config, self.folder, setup.splits, setup.sampler
-        model, progress, device = trained.model, trained.progress, trained.device
-        if sampler.requires_fit:
-            batches = batches_to_fit(splits.train, config["batch_size"], config["seed"])
-            with phase("sampler"):
-                fit_sampler(sampler, model, batches, config["seed"])
-        folder.write_metrics({"test": metrics}, setup.evaluator.protocols_by_value())
-        with phase("diagnosis"):
-            size = config["batch_size"]
-            folder.write_diagnosis(diagnose(model, splits.test, batch_size=size, seed=config["seed"]))
-        with phase("scores"):
-            setup.modality.calibrate(trained.reconstruct, splits.validation)
-            trained = trained.with_scale("reconstruction", splits.train, splits.validation, required=False)
-        save_model(
-            folder.model,
-            model,
-            setup.modality,
-            {**config, "hidden_options": self.hidden_options},
-            sampler,
-            metrics=metrics,
-            progress=progress,
-            data=setup.record,
-            scales=trained.scales,
-        )
-        if config["pictures"]:
-            with phase("pictures"):
-                pictured = splits.test.batch(random_rows(len(splits.test), _NUM_PICTURED, config["seed"]))
-                pictures = draw_pictures(
-                    folder.pictures,
-                    model,
-                    setup.modality,
-                    pictured.to(device),
-                    sampler,
-                    seed=config["seed"],
-                    measurements=Records(folder.metrics).read(),
-                )
-                log_pictures(self.loggers, pictures, progress.batch)
 
     # -- messages ------------------------------------------------------------------------------------------------
 

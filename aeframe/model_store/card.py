@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from aeframe.data.fingerprint import DataRecord
+from aeframe.data.sample_comparison import SampleComparison
 from aeframe.errors import printable
 from aeframe.model_store.layout import saved_parts
 from aeframe.model_store.requirements import pinned_requirement
@@ -25,7 +26,11 @@ _FILE = "file"
 
 
 def make_card(
-    config: Mapping[str, Any], metrics: Mapping[str, float], num_parameters: int, data: DataRecord | None = None
+    config: Mapping[str, Any],
+    metrics: Mapping[str, float],
+    num_parameters: int,
+    data: DataRecord | None = None,
+    comparison: SampleComparison | None = None,
 ) -> str:
     """Return the card as Markdown text.
 
@@ -34,6 +39,7 @@ def make_card(
         metrics: Test metrics by name.
         num_parameters: The number of parameters of the model.
         data: The record of the training data, whose notes are listed.
+        comparison: How new samples compare with test samples.
     """
     spec = config["spec"]
     shape = " x ".join(str(size) for size in spec["shape"])
@@ -65,6 +71,8 @@ def make_card(
     if metrics:
         lines += ["## Test metrics", "", *_protocol(config, data), "| metric | value |", "|---|---:|"]
         lines += [*(f"| {as_markdown(name)} | {value:.6g} |" for name, value in metrics.items()), ""]
+    if comparison is not None:
+        lines += _comparison(comparison)
     lines += ["## How to load", ""]
     if config["plugins"]:
         plugins = config["plugins"].values()
@@ -134,6 +142,16 @@ def _protocol(config: Mapping[str, Any], data: DataRecord | None) -> list[str]:
         "metric is computed: `aeframe explain metric NAME`.",
         "",
     ]
+
+
+def _comparison(comparison: SampleComparison) -> list[str]:
+    """Return how new samples compare with test samples, as lines of Markdown."""
+    rows = [
+        f"| {as_markdown(name)} | {value:.4g} | {comparison.real.get(name, math.nan):.4g} |"
+        for name, value in comparison.samples.items()
+    ]
+    sentences = [f"- {as_markdown(sentence)}" for sentence in comparison.protocol]
+    return ["## New samples", "", "| measure | new samples | real |", "|---|---:|---:|", *rows, "", *sentences, ""]
 
 
 def _name_of(part: str | Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from aeframe.data.fingerprint import DataRecord
 from aeframe.data.modality import Modality
+from aeframe.data.sample_comparison import SampleComparison
 from aeframe.evaluation.anomalies import ScoreScale
 from aeframe.factory import signature
 from aeframe.kinds import SAVED
@@ -51,6 +52,7 @@ def save_model(
     progress: TrainingProgress | None = None,
     data: DataRecord | None = None,
     scales: Mapping[str, ScoreScale] | None = None,
+    comparison: SampleComparison | None = None,
 ) -> None:
     """Write a model as a folder.
 
@@ -71,6 +73,7 @@ def save_model(
         progress: The training progress; without it, schedules are at their end when the model is evaluated.
         data: Fingerprint and split of the training data, with which later commands detect changed data.
         scales: The distributions of anomaly scores in training, by kind of score.
+        comparison: How new samples compare with test samples, for the card.
     """
     folder = resolved(folder)
     partial = sibling(folder, "partial")
@@ -96,7 +99,7 @@ def save_model(
     stored["sha256"] = file_hashes(partial)
     write_yaml(partial / "config.yaml", stored)
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
-    write_text(partial / "card.md", make_card(stored, metrics, num_parameters, data))
+    write_text(partial / "card.md", make_card(stored, metrics, num_parameters, data, comparison))
     put_in_place(partial, folder)
 
 

@@ -79,14 +79,17 @@ class Packing(nn.Module):
         p is the softmax over the classes of each element.
         """
         by_position = self._by_position(packed)
-        logits = by_position.index_select(0, self.class_position)
-        largest = self._largest(logits.detach())
-        exponentials = (logits - largest.index_select(0, self.segment)).exp()
-        total = torch.zeros_like(largest).index_add(0, self.segment, exponentials)
         position = self.start[:, None] + x.index_select(1, self.discrete).T.long()
         # With importance samples x is the same for each of them.
         position = position.repeat(1, math.prod(packed.shape[:-2]))
-        return self._by_sample(largest + total.log() - by_position.gather(0, position), packed)
+        return self._by_sample(self._log_total(by_position) - by_position.gather(0, position), packed)
+
+    def log_probabilities(self, packed: Tensor) -> Tensor:
+        """Return ``(..., W)`` with log p of each class of each element instead of its logit, and all real numbers."""
+        by_position = self._by_position(packed)
+        logits = by_position.index_select(0, self.class_position)
+        log_p = logits - self._log_total(by_position).index_select(0, self.segment)
+        return by_position.index_copy(0, self.class_position, log_p).T.reshape(packed.shape)
 
     def most_probable(self, packed: Tensor) -> Tensor:
         """Return the class ``(..., C)`` with the largest logit of each element, the first of equal ones."""
@@ -114,6 +117,14 @@ class Packing(nn.Module):
     def _by_sample(self, values: Tensor, packed: Tensor) -> Tensor:
         """Return ``(C, M)`` as ``(..., B, C)``, as many samples as `packed` has."""
         return values.T.reshape(*packed.shape[:-1], len(self.start))
+
+    def _log_total(self, by_position: Tensor) -> Tensor:
+        """Return the log of the sum of the exponentials of the logits of each element, ``(W, M)`` -> ``(C, M)``."""
+        logits = by_position.index_select(0, self.class_position)
+        largest = self._largest(logits.detach())
+        exponentials = (logits - largest.index_select(0, self.segment)).exp()
+        total = torch.zeros_like(largest).index_add(0, self.segment, exponentials)
+        return largest + total.log()
 
     def _largest(self, logits: Tensor) -> Tensor:
         """Return the largest logit of each element, ``(P, M)`` -> ``(C, M)``."""

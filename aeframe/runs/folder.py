@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aeframe.data.sample_comparison import SampleComparison
 from aeframe.errors import AeframeError
+from aeframe.evaluation.metric_table import MetricTable
 from aeframe.model_store.files import existing_folder, write_text, write_yaml
 from aeframe.plain_files import read_mapping, read_strings
 from aeframe.training.checkpoint_files import BEST, LAST, PREVIOUS
@@ -172,6 +174,16 @@ class RunFolder:
         """The folder of PNG files."""
         return self.path / "pictures"
 
+    @property
+    def tables(self) -> Path:
+        """The folder of tables of metrics, such as ``columns.csv``."""
+        return self.path / "tables"
+
+    @property
+    def comparison(self) -> Path:
+        """How new samples of the model compare with test samples, by the measures of the modality."""
+        return self.path / "comparison.json"
+
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write the resolved config, a mapping of plain values."""
         write_yaml(self.config, config)
@@ -228,6 +240,46 @@ class RunFolder:
             protocols: How metrics have measured (`ModelMetric.protocol`), by the name of the value.
         """
         write_text(self.metrics_json, numbers_as_json({**metrics, **({_PROTOCOL: protocols} if protocols else {})}))
+
+    def write_tables(self, tables: Mapping[str, MetricTable]) -> None:
+        """Write the tables of the test metrics by name, as CSV."""
+        if tables:
+            self.tables.mkdir(exist_ok=True)
+        for name, table in tables.items():
+            write_text(self.tables / f"{name}.csv", table.to_csv())
+
+    def read_tables(self) -> dict[str, MetricTable]:
+        """Read the tables of the test metrics by name; their cells are strings.
+
+        Raises:
+            AeframeError: A file is damaged.
+        """
+        tables = {}
+        for file in sorted(self.tables.glob("*.csv")):
+            try:
+                tables[file.stem] = MetricTable.from_csv(file.read_text(encoding="utf-8"))
+            except ValueError as error:
+                raise AeframeError(f"'{file}' is no CSV in UTF-8 ({error}); copy the file again") from error
+        return tables
+
+    def write_comparison(self, comparison: SampleComparison) -> None:
+        """Write how new samples compare with test samples; NaN and infinity become null."""
+        write_text(self.comparison, numbers_as_json(comparison.as_dict()))
+
+    def read_comparison(self) -> SampleComparison | None:
+        """Read how new samples compare with test samples, without figures; None if they were not compared.
+
+        Raises:
+            AeframeError: The file is damaged.
+        """
+        if not self.comparison.is_file():
+            return None
+        try:
+            return SampleComparison.from_dict(read_mapping(self.comparison))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise AeframeError(
+                f"'{self.comparison}' has no values of samples by name ({error!r}); copy the file again"
+            ) from error
 
     def read_metrics(self) -> dict[str, dict[str, float]]:
         """Read the final metrics; null becomes NaN.

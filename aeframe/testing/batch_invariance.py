@@ -115,7 +115,7 @@ def expect_invariant_metrics(
     """
 
     def metrics_for(rows: Tensor, batch_size: int) -> dict[str, float]:
-        evaluator = Evaluator(model, metrics_of([*modality.metrics, *also]), seed=1)
+        evaluator = Evaluator(model, metrics_of([*modality.metrics, *also]), seed=1, modality=modality)
         return measure(evaluator, map(source.batch, rows.split(batch_size)), PROGRESS, CPU)
 
     rows = torch.arange(len(source))

@@ -57,8 +57,15 @@ def test_evaluate_compares_new_samples_by_the_measures_of_the_modality(
     assert message in capsys.readouterr().err
 
     def compare_samples(
-        self: Vector, samples: torch.Tensor, held_out: torch.Tensor, train: torch.Tensor, *, seed: int
+        self: Vector,
+        samples: torch.Tensor,
+        held_out: torch.Tensor,
+        train: torch.Tensor,
+        *,
+        reconstructions: torch.Tensor,
+        seed: int,
     ) -> SampleComparison:
+        assert reconstructions.shape == held_out.shape
         means = [{"mean": float(x.mean()), "count": float(len(x))} for x in (samples, held_out)]
         sentence = f"{len(train)} training samples, seed {seed}"
         return SampleComparison(means[0], means[1], [sentence], lambda: {"rows": self.render({"new": samples[:4]})})

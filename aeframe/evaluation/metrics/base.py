@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from aeframe.evaluation.metric_table import MetricTable
 from aeframe.types import Batch, ForwardOutput, Latent
 
 if TYPE_CHECKING:
@@ -65,6 +66,13 @@ class ModelMetric(Metric):
     def compute(self) -> Tensor | dict[str, Tensor]:
         """Return one scalar, which is logged under the metric's name, or several by name."""
         raise NotImplementedError
+
+    def table(self) -> MetricTable | None:
+        """Return values of the parts of a sample, such as its columns or channels; None, the default, without any.
+
+        Called after `compute`, which stores what it needs of the sums of all devices.
+        """
+        return None
 
     def protocol(self) -> str:
         """Return in words how `compute` has measured: on how many samples, by which method, or why on none.

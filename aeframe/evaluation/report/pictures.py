@@ -10,6 +10,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from aeframe.data.sample_comparison import SampleComparison
 from aeframe.evaluation.measurement import Measurement
 from aeframe.evaluation.reconstruction import reconstruct_batch
 from aeframe.evaluation.report.curves import draw_curves
@@ -47,11 +48,12 @@ def draw_pictures(
     *,
     seed: int,
     measurements: Sequence[Measurement],
+    comparison: SampleComparison | None = None,
 ) -> list[Path]:
     """Write the figures as PNG files, and return their paths; write sounds and videos as files to play beside them.
 
     ``reconstructions.png``, ``samples.png``, ``interpolation.png`` (for at least two samples), ``latent.png`` (for at
-    least three), ``curves.png`` (if there are measurements).
+    least three), ``curves.png`` (if there are measurements), and the figures of the comparison.
 
     Args:
         folder: Where the files are written; created if necessary.
@@ -62,6 +64,7 @@ def draw_pictures(
         sampler: Draws the codes of new samples.
         seed: Seed of all random draws.
         measurements: Loss terms and metrics of the run, for the curves.
+        comparison: How new samples compare with test samples, by the measures of the modality.
     """
     folder.mkdir(parents=True, exist_ok=True)
     figures: dict[str, Figure] = {}
@@ -78,6 +81,8 @@ def draw_pictures(
             figures["latent"] = draw_latent_map(codes.flatten(1).cpu(), mapped.extras.get("label"))
     if measurements:
         figures["curves"] = draw_curves(measurements)
+    if comparison is not None and comparison.draw is not None:
+        figures = {**comparison.draw(), **figures}
     paths = []
     for name, figure in figures.items():
         paths.append(folder / f"{name}.png")

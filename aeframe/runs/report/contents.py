@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from aeframe.data.fingerprint import DataRecord
+from aeframe.data.sample_comparison import SampleComparison
 from aeframe.errors import AeframeError
 from aeframe.evaluation.advice import advise
 from aeframe.evaluation.evaluator import metrics_of
 from aeframe.evaluation.measurement import Measurement
+from aeframe.evaluation.metric_table import MetricTable
 from aeframe.evaluation.units import units_of
 from aeframe.model_store.data_record import read_data_record
 from aeframe.plain_files import read_mapping
@@ -52,6 +54,10 @@ class ReportContents:
     units: Mapping[str, str]
     summaries: Mapping[str, str]
     """What a metric is, by name."""
+    tables: Mapping[str, MetricTable]
+    """Values of parts of the samples, such as columns, by the name of the metric; all cells are strings."""
+    comparison: SampleComparison | None
+    """How new samples compare with test samples; None if they were not compared."""
     measurements: Sequence[Measurement]
     advice: Sequence[str]
     data: DataRecord
@@ -96,6 +102,8 @@ def read_contents(path: Path, find_changes: Changes) -> ReportContents:
         protocols=folder.read_protocols(),
         units=_units(config, metrics),
         summaries={name: registry().entry("metric", name).summary for name in metrics if _is_registered(name)},
+        tables=folder.read_tables(),
+        comparison=folder.read_comparison(),
         measurements=measurements,
         advice=[str(finding) for finding in advise(read_evidence(folder))],
         data=read_data_record(folder.path),

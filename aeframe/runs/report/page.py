@@ -21,6 +21,8 @@ def make_page(run: ReportContents) -> str:
         ("Settings", sections.settings(run)),
         ("Learning curves", sections.curves(run)),
         ("Test metrics", sections.test_metrics(run)),
+        ("Test metrics of parts", sections.tables(run)),
+        ("Comparison of new samples", sections.comparison(run)),
         ("Advice", sections.advice(run)),
         ("Pictures", sections.pictures(run)),
         ("Sounds and videos", players(run.players)),

@@ -60,6 +60,8 @@ _SUMMARIES = {
     "dci_informativeness": "accuracy of factors predicted from the code; 0 is chance",
 }
 """What values without a registered name of their own are."""
+_MAX_ROWS = 30
+"""The most rows of the table of a metric that are not folded."""
 _NATS = ("kl", "mutual_information", "marginal_kl", "prior_gap")
 _TITLES = {
     "reconstructions": "Samples and their reconstructions",
@@ -166,6 +168,33 @@ def test_metrics(run: ReportContents) -> Html:
     return join(parts)
 
 
+def tables(run: ReportContents) -> Html | None:
+    """Return the tables of metrics, such as the values of columns or channels; None without any."""
+    parts = []
+    for name, values in run.tables.items():
+        headings, rows = list(values.columns), list(values.rows())
+        numeric = [at for at, cells in enumerate(values.columns.values()) if any(map(_is_number, cells))]
+        content = table(f"Test metrics: {name}", headings, rows, numeric=numeric)
+        protocol = run.protocols.get(name)
+        intro = join([element("p", _sentence(protocol))] if protocol else [])
+        folded = element("details", element("summary", f"{len(rows):,} {name}"), content)
+        parts.append(join([element("h3", name), intro, content if len(rows) <= _MAX_ROWS else folded]))
+    return join(parts) if parts else None
+
+
+def comparison(run: ReportContents) -> Html | None:
+    """Return how new samples compare with test samples; None if they were not compared."""
+    if run.comparison is None:
+        return None
+    compared = run.comparison
+    rows = [
+        (name, number(value), number(compared.real.get(name, math.nan))) for name, value in compared.samples.items()
+    ]
+    intro = element("p", "New samples of the model, and the value that real samples reach.")
+    values = table("New samples", ("measure", "new samples", "real"), rows, numeric=(1, 2))
+    return join([intro, values, bullet_list(_sentence(each) for each in compared.protocol)])
+
+
 def advice(run: ReportContents) -> Html | None:
     """Return advice for the next run; None without any."""
     return bullet_list(_sentence(each) for each in run.advice) if run.advice else None
@@ -179,7 +208,7 @@ def pictures(run: ReportContents) -> Html | None:
     order = {name: at for at, name in enumerate(_TITLES)}
     figures = []
     for name in sorted(drawn, key=lambda name: (order.get(name, len(order)), name)):
-        title = _TITLES.get(name, name)
+        title = _TITLES.get(name, name.replace("_", " ").capitalize())
         source = f"data:image/png;base64,{base64.b64encode(drawn[name]).decode('ascii')}"
         figures.append(element("figure", element("img", src=source, alt=title), element("figcaption", title)))
     return join(figures)
@@ -296,6 +325,14 @@ def _charts(run: ReportContents, names: Iterable[str], lines: Mapping[str, Mappi
         for name in names
     ]
     return element("div", join(figures), class_="charts")
+
+
+def _is_number(cell: object) -> bool:
+    try:
+        float(str(cell))
+    except ValueError:
+        return False
+    return True
 
 
 def _value(setting: str) -> str:

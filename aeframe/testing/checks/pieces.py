@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
+from aeframe.data.modality import Modality
 from aeframe.errors import AeframeError
 from aeframe.evaluation.evaluator import evaluation_mode
 from aeframe.factory import build
@@ -131,13 +132,13 @@ def metric(part: PartUnderTest) -> None:
     setup, model = _metric_model(part)
     outputs = _made_up_outputs(model, setup.batch(2 * BATCH_SIZE))
     rows = torch.arange(2 * BATCH_SIZE)
-    expected = _compute_metric(part, model, outputs, [rows], seed=1)
+    expected = _compute_metric(part, model, setup.modality, outputs, [rows], seed=1)
     if not expected:
         raise NotApplicableError("it computes nothing for samples without labels")
     # Unequal batches, so that a mean over batches would differ.
-    in_two = _compute_metric(part, model, outputs, rows.split([3, 2 * BATCH_SIZE - 3]), seed=1)
-    again = _compute_metric(part, model, outputs, [rows], seed=2)
-    alone = [_compute_metric(part, model, outputs, [row], seed=1) for row in rows.split(1)[::3]]
+    in_two = _compute_metric(part, model, setup.modality, outputs, rows.split([3, 2 * BATCH_SIZE - 3]), seed=1)
+    again = _compute_metric(part, model, setup.modality, outputs, [rows], seed=2)
+    alone = [_compute_metric(part, model, setup.modality, outputs, [row], seed=1) for row in rows.split(1)[::3]]
     for name, value in expected.items():
         expect(value.numel() == 1 and bool(value.isfinite()), f"{part.id}: '{name}' is {value}")
         expect(
@@ -185,8 +186,8 @@ def metric_of_padding(part: PartUnderTest) -> None:
     padded = replace(out, batch=batch, encoder_input=batch, output=output)
     rows = [torch.arange(2 * BATCH_SIZE)]
     try:
-        expected = _compute_metric(part, model, out, rows, seed=1)
-        actual = _compute_metric(part, longer, padded, rows, seed=1)
+        expected = _compute_metric(part, model, setup.modality, out, rows, seed=1)
+        actual = _compute_metric(part, longer, setup.modality, padded, rows, seed=1)
     except Exception as error:
         raise NotApplicableError("it takes samples of one size only") from error
     for name, value in expected.items():
@@ -216,7 +217,9 @@ def _metric_model(part: PartUnderTest) -> tuple[ReferenceSetup, Autoencoder]:
         applies = True
         try:
             rows = torch.arange(2 * BATCH_SIZE)
-            _compute_metric(part, model, _made_up_outputs(model, setup.batch(len(rows)), steps=1), [rows], seed=1)
+            _compute_metric(
+                part, model, setup.modality, _made_up_outputs(model, setup.batch(len(rows)), steps=1), [rows], seed=1
+            )
         except Exception as error:  # noqa: BLE001 -- the plugin boundary: the metric may require other data
             first_error = first_error or error
             continue
@@ -249,13 +252,19 @@ def _made_up_outputs(model: Autoencoder, batch: Batch, *, steps: int = 100) -> F
 
 
 def _compute_metric(
-    part: PartUnderTest, model: Autoencoder, out: ForwardOutput, batches: Sequence[Tensor], *, seed: int
+    part: PartUnderTest,
+    model: Autoencoder,
+    modality: Modality,
+    out: ForwardOutput,
+    batches: Sequence[Tensor],
+    *,
+    seed: int,
 ) -> dict[str, Tensor]:
     """Return the values of a metric by name, for the samples in these batches of rows.
 
     `seed` is that of the global generators of torch, numpy and Python.
     """
-    built = build("metric", part.config, model=model)
+    built = build("metric", part.config, model=model, modality=modality)
     with torch.no_grad(), evaluation_mode(model), global_seeds(seed):
         for rows in batches:
             built.update(model, _rows_of(out, rows))

@@ -121,3 +121,19 @@ def test_a_frame_of_mixed_types_in_memory_selects_the_modality(customers: pd.Dat
     assert codes.shape == (7, 4)
     restored = run.model.modality.restore_samples(run.model.sample(3, seed=0))
     assert list(restored.columns) == [name for name in customers.columns if name not in ("customer", "plan")]
+
+
+def test_a_run_reports_its_columns_and_compares_new_rows(run: aeframe.TrainedModel, file: Path) -> None:
+    from aeframe.runs.folder import RunFolder
+    from aeframe.runs.report.contents import read_contents
+    from aeframe.runs.report.page import make_page
+
+    folder = RunFolder.open(file.parent / "run")
+    assert folder.read_tables()["columns"].columns["column"][:3] == ["age", "income", "visits"]
+    comparison = folder.read_comparison()
+    assert comparison is not None
+    assert "column shapes" in comparison.samples
+    assert {path.stem for path in folder.pictures.glob("*.png")} >= {"marginals", "associations", "pairs"}
+    page = make_page(read_contents(folder.path, lambda *_: None))
+    assert all(text in page for text in ("error_of_baseline", "column shapes", 'alt="Marginals"', 'alt="Pairs"'))
+    assert "| column shapes |" in (folder.model / "card.md").read_text(encoding="utf-8")

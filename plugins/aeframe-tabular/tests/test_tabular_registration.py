@@ -11,7 +11,7 @@ from aeframe.factory import defaults
 NAMES = {
     "modality": ["table"],
     "dataset": ["table", "table_in_memory", "table_simulated"],
-    "metric": ["cells"],
+    "metric": ["cells", "columns"],
     "config": ["tabular"],
     "command": ["table"],
 }

@@ -19,6 +19,11 @@ def register_datasets(register: Register) -> None:
 @hookimpl
 def register_metrics(register: Register) -> None:
     register("cells", "aeframe_tabular.metrics:Cells", summary="accuracy of classes and error of numbers")
+    register(
+        "columns",
+        "aeframe_tabular.column_metrics.columns:Columns",
+        summary="likelihood and error of each column in the unit of the file",
+    )
 
 
 @hookimpl

@@ -64,7 +64,7 @@ class TableModality(Modality):
     """
 
     defaults: ClassVar[Mapping[str, str]] = {"encoder": "mlp", "loss": "mixed"}
-    metrics: ClassVar[tuple[str, ...]] = ("cells",)
+    metrics: ClassVar[tuple[str, ...]] = ("cells", "columns")
     feature_spaces: ClassVar[tuple[str, ...]] = ()
     dataset: ClassVar[str | None] = "table_simulated"
     in_memory: ClassVar[str | None] = "table_in_memory"
@@ -215,13 +215,20 @@ class TableModality(Modality):
         return [path]
 
     def compare_samples(
-        self, samples: Tensor, held_out: Tensor, train: Tensor, *, seed: int = 0
+        self,
+        samples: Tensor,
+        held_out: Tensor,
+        train: Tensor,
+        *,
+        reconstructions: Tensor | None = None,
+        seed: int = 0,
     ) -> SampleComparison | None:
         """Return the measures of synthetic rows: shapes of columns, trends of pairs, validity, privacy and utility."""
         from aeframe_tabular.quality.comparison import sample_comparison
 
         trained, real, new = (self.rows.x.decode(x.cpu().numpy()) for x in (train, held_out, samples))
-        return sample_comparison(trained, real, new, self.rows.x.columns, seed=seed)
+        reconstructed = None if reconstructions is None else self.rows.x.decode(reconstructions.cpu().numpy())
+        return sample_comparison(trained, real, new, self.rows.x.columns, reconstructed=reconstructed, seed=seed)
 
     # -- missing cells and comparisons ---------------------------------------------------------------------------
 

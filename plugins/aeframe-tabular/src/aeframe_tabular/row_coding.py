@@ -14,6 +14,7 @@ from torch import Tensor
 from aeframe.parts.packed import Packing
 from aeframe_tabular.coding import CodingOptions, TableCoding
 from aeframe_tabular.column import Column
+from aeframe_tabular.column_metrics.marginals import Marginals
 from aeframe_tabular.missing_cells import MissingCells
 from aeframe_tabular.roles import Roles
 from aeframe_tabular.typed import restored_frame
@@ -38,11 +39,19 @@ class RowCoding:
             # One number for each number, and a one-hot vector for each class.
             self._condition = TableCoding(self.condition_columns, CodingOptions(numbers="standard"))
             self._packing = Packing(self._condition.classes)
+        self._marginals: Marginals | None = None
 
     @functools.cached_property
     def missing_cells(self) -> MissingCells:
         """Which cells of x are missing, and how they are filled."""
         return MissingCells(self.x)
+
+    @property
+    def marginals(self) -> Marginals:
+        """The distribution of each column of x in the training split, which `learn` estimates."""
+        if self._marginals is None:
+            raise RuntimeError("the rows have no state yet; call learn or from_state first")
+        return self._marginals
 
     @property
     def condition_size(self) -> int:
@@ -57,6 +66,7 @@ class RowCoding:
     def learn(self, frame: pd.DataFrame) -> None:
         """Estimate the coding from the typed frame of the training split."""
         self.x.learn(frame)
+        self._marginals = Marginals.of(self.x, frame)
         if self._condition is not None:
             self._condition.learn(frame)
 
@@ -110,6 +120,7 @@ class RowCoding:
             "columns": [column.to_dict() for column in self.columns],
             "roles": self.roles.state(),
             "x": self.x.state(),
+            "marginals": self.marginals.state(),
             "condition": None if self._condition is None else self._condition.state(),
         }
 
@@ -119,6 +130,7 @@ class RowCoding:
         columns = [Column.from_dict(column) for column in state["columns"]]
         rows = cls(columns, Roles.from_state(state["roles"]), options)
         rows.x.load_state(state["x"])
+        rows._marginals = Marginals.from_state(state["marginals"])
         if rows._condition is not None:
             rows._condition.load_state(state["condition"])
         return rows

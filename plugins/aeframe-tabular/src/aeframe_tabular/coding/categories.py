@@ -47,6 +47,10 @@ class CategoryCoding(ColumnCoding):
         """Whether rare classes are grouped."""
         return self._groups
 
+    def is_grouped(self, number: int) -> bool:
+        """Return whether a class number is that of grouped classes."""
+        return self._groups and number == self._kept - 1
+
     def learn(self, values: pd.Series[Any]) -> None:
         codes = self._codes(values)
         self._set_counts(np.bincount(codes[codes >= 0], minlength=len(self.column.classes)))

@@ -18,6 +18,8 @@ from aeframe_tabular.column import Column
 
 _SECONDS = {"day": 86400.0, "hour": 3600.0, "minute": 60.0, "second": 1.0, "millisecond": 1e-3, "microsecond": 1e-6}
 _CALENDAR = {"year": "datetime64[Y]", "month": "datetime64[M]"}
+_YEAR = 365.2425 * 86400.0
+"""Seconds of a year, on average."""
 _FARTHEST = 9e12
 """Seconds before and after 1970 that datetime64[us] can represent."""
 _PARTS = {"month": 12, "weekday": 7, "hour": 24}
@@ -41,6 +43,18 @@ class DateCoding(NumberCoding):
         self._unit = "microsecond"
         self._parts = varying_parts(column) if options.date_parts else ()
         self.elements += tuple(Element(f"{column.name} ({part})", _PARTS[part], index) for part in self._parts)
+
+    @property
+    def width(self) -> float:
+        if self._unit in _CALENDAR:
+            return _YEAR if self._unit == "year" else _YEAR / 12
+        # Shorter units are not rounded to.
+        seconds = _SECONDS[self._unit]
+        return seconds if seconds >= 1 else 0.0
+
+    @property
+    def is_grid(self) -> bool:
+        return self.width > 0 and self._unit not in _CALENDAR
 
     def state(self) -> dict[str, Any]:
         return super().state() | {"unit": self._unit}

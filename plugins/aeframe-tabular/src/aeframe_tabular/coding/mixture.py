@@ -97,10 +97,13 @@ class MixtureScale(Scale):
         return real, mode if self.modes > 1 else None
 
     def decode(self, real: Floats, mode: Classes) -> Floats:
+        centers, units = self.affine()
+        return real * units[mode] + centers[mode]
+
+    def affine(self) -> tuple[Floats, Floats]:
         unused = max(self.modes - self._means.size, 0)
         means = np.append(self._means, np.full(unused, self._all[0]))
-        deviations = np.append(self._deviations, np.full(unused, self._all[1]))
-        return real * (4.0 * deviations[mode]) + means[mode]
+        return means, 4.0 * np.append(self._deviations, np.full(unused, self._all[1]))
 
     def state(self) -> dict[str, Any]:
         return {

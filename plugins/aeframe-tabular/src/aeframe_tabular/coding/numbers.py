@@ -44,6 +44,30 @@ class NumberCoding(ColumnCoding):
             self.class_element = 1
             self.elements += (Element(f"{column.name} ({self._class_name()})", self._classes, index),)
 
+    @property
+    def scale(self) -> Scale:
+        """The map between numbers and real elements."""
+        return self._scale
+
+    @property
+    def digits(self) -> int | None:
+        """The digits after the decimal mark to which `decode` rounds; None for all, and for dates."""
+        return 0 if self.column.kind == "integer" else self.column.decimals
+
+    @property
+    def width(self) -> float:
+        """The distance of neighbouring numbers that `decode` returns, in seconds for dates; 0 if it does not round."""
+        return 0.0 if self.digits is None else 10.0**-self.digits
+
+    @property
+    def is_grid(self) -> bool:
+        """Whether these numbers are multiples of `width`."""
+        return self.width > 0
+
+    def numbers(self, values: pd.Series[Any]) -> Floats:
+        """Return values as numbers (N,), dates in seconds since 1970; NaN where missing."""
+        return self._to_numbers(values)
+
     def learn(self, values: pd.Series[Any]) -> None:
         numbers = self._to_numbers(values)
         self._learn_numbers(numbers[np.isfinite(numbers) & ~self._is_spike(numbers)])
@@ -106,7 +130,7 @@ class NumberCoding(ColumnCoding):
         return numbers
 
     def _rounded(self, numbers: Floats) -> Floats:
-        digits = 0 if self.column.kind == "integer" else self.column.decimals
+        digits = self.digits
         if digits is None:
             return numbers
         with np.errstate(over="ignore", invalid="ignore"):

@@ -37,6 +37,10 @@ class Scale(ABC):
     def decode(self, real: Floats, mode: Classes) -> Floats:
         """Return numbers (N,) from real numbers and modes (N,)."""
 
+    def affine(self) -> tuple[Floats, Floats] | None:
+        """Return center and unit of each mode (modes,), of a number ``center + unit * real``; None for other maps."""
+        return None
+
     @abstractmethod
     def state(self) -> dict[str, Any]:
         """Return what `learn` estimated, as values that JSON can represent."""
@@ -82,6 +86,11 @@ class StandardScale(Scale):
         assert self._mean_and_deviation is not None
         mean, deviation = self._mean_and_deviation
         return real * deviation + mean
+
+    def affine(self) -> tuple[Floats, Floats] | None:
+        assert self._mean_and_deviation is not None
+        mean, deviation = self._mean_and_deviation
+        return np.array([mean]), np.array([deviation])
 
     def state(self) -> dict[str, Any]:
         assert self._mean_and_deviation is not None
@@ -136,6 +145,12 @@ class QuantileScale(Scale):
         assert self._values is not None
         assert self._probabilities is not None
         return np.interp(ndtr(real), self._probabilities, self._values)
+
+    def knots(self) -> tuple[Floats, Floats]:
+        """Return the quantiles (Q,) in order, and their probabilities (Q,), between which the map is linear."""
+        assert self._values is not None
+        assert self._probabilities is not None
+        return self._values, self._probabilities
 
     def state(self) -> dict[str, Any]:
         assert self._values is not None

@@ -147,19 +147,20 @@ def sample_comparison(
     synthetic: pd.DataFrame,
     columns: Sequence[Column],
     *,
+    reconstructed: pd.DataFrame | None = None,
     target: str | None = None,
     seed: int = 0,
 ) -> SampleComparison:
     """Return what `Modality.compare_samples` returns for tables: the scores of `compare_tables`, and figures.
 
-    The arguments are those of `compare_tables`; figures have the training rows.
+    The arguments are those of `compare_tables`; figures have the training rows, and those of `reconstructed`, if any.
     """
     quality = compare_tables(real_train, real_test, synthetic, columns, target=target, seed=seed)
 
     def draw() -> dict[str, Figure]:
         from aeframe_tabular.quality.figures import draw_tables
 
-        return draw_tables(real_train, synthetic, columns, seed=seed)
+        return draw_tables(real_train, synthetic, columns, reconstructed=reconstructed, seed=seed)
 
     rows = quality.rows()
     return SampleComparison(

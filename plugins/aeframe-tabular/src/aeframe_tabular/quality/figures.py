@@ -32,6 +32,8 @@ _MAX_POINTS = 1_500
 _NUM_BINS = 30
 _REAL, _SYNTHETIC = "#0072B2", "#D55E00"
 """Blue and vermilion of Okabe & Ito: different in hue and in lightness for all colour visions."""
+_SETS = (("real", _REAL), ("synthetic", _SYNTHETIC), ("reconstructed", "#000000"))
+"""Titles and colours of the tables of a figure of marginals."""
 _CLIPPED = 0.005
 """The share of the numbers at either end that the axis leaves out, so that outliers do not set its range."""
 _MAX_CONTRAST = 6.0
@@ -39,7 +41,12 @@ _MAX_CONTRAST = 6.0
 
 
 def draw_tables(
-    real: pd.DataFrame, synthetic: pd.DataFrame, columns: Sequence[Column], *, seed: int = 0
+    real: pd.DataFrame,
+    synthetic: pd.DataFrame,
+    columns: Sequence[Column],
+    *,
+    reconstructed: pd.DataFrame | None = None,
+    seed: int = 0,
 ) -> dict[str, Figure]:
     """Return all figures of real and synthetic rows by name; those of pairs only for two columns or more.
 
@@ -48,15 +55,22 @@ def draw_tables(
     Raises:
         AeframeError: A column or all rows are missing from a frame.
     """
-    figures = {"marginals": draw_marginals(real, synthetic, columns, seed=seed)}
+    figures = {"marginals": draw_marginals(real, synthetic, columns, reconstructed=reconstructed, seed=seed)}
     if len(used_columns(columns, real, synthetic)) > 1:
         figures["associations"] = draw_associations(real, synthetic, columns, seed=seed)
         figures["pairs"] = draw_pairs(real, synthetic, columns, seed=seed)
     return figures
 
 
-def draw_marginals(real: pd.DataFrame, synthetic: pd.DataFrame, columns: Sequence[Column], *, seed: int = 0) -> Figure:
-    """Return a figure with the distribution of each column, real and synthetic, in small axes.
+def draw_marginals(
+    real: pd.DataFrame,
+    synthetic: pd.DataFrame,
+    columns: Sequence[Column],
+    *,
+    reconstructed: pd.DataFrame | None = None,
+    seed: int = 0,
+) -> Figure:
+    """Return a figure with the distribution of each column, real, synthetic and reconstructed, in small axes.
 
     Numbers have histograms with the same bins, classes bars. A bin that is much taller than all others, such as that
     of many zeros, is cut off, and its shares are written next to it. Of more than 24 columns, those with the lowest
@@ -66,32 +80,38 @@ def draw_marginals(real: pd.DataFrame, synthetic: pd.DataFrame, columns: Sequenc
         real: Typed frame of real rows; of more than 50,000 rows as many are drawn at random.
         synthetic: Typed frame of synthetic rows; likewise.
         columns: The columns of both.
+        reconstructed: Typed frame of reconstructed rows; likewise. None for a figure without them.
         seed: Seed of the drawn rows.
 
     Raises:
         AeframeError: A column or all rows are missing from a frame.
     """
     real, synthetic = sample_rows(real, _MAX_ROWS, seed), sample_rows(synthetic, _MAX_ROWS, seed)
-    used = used_columns(columns, real, synthetic)
+    frames = [real, synthetic, *([] if reconstructed is None else [sample_rows(reconstructed, _MAX_ROWS, seed)])]
+    used = used_columns(columns, *frames)
     scores = column_shapes(real, synthetic, used).scores
     lowest = sorted(used, key=lambda column: scores[column.name])[:_MAX_MARGINALS]
     shown = [column for column in used if column in lowest]
     width = min(4, len(shown))
     height = -(-len(shown) // width)
-    figure = Figure(figsize=(3.1 * width, 2.15 * height + 0.45), layout="constrained", dpi=100)
-    axes = figure.subplots(height, width, squeeze=False).flatten()
+    # Margins for the longest tick label are set here: matplotlib's layout would take most of the time of a figure.
+    label = _label_size(max((_num_letters(column) for column in shown), default=0), 7)
+    figure = Figure(figsize=((label + 2.15) * width, 2.2 * height + 0.55), dpi=100)
+    axes = _grid(
+        figure, (height, width), left=label, gap=label + 0.15, bottom=0.5, vertical_gap=0.62, top=0.8
+    ).flatten()
     for axis, column in zip(axes, shown, strict=False):
         if column.is_numeric:
-            _draw_numbers(axis, numbers_of(real, column), numbers_of(synthetic, column), column)
+            _draw_numbers(axis, [numbers_of(frame, column) for frame in frames], column)
         else:
-            _draw_classes(axis, real, synthetic, column)
+            _draw_classes(axis, frames, column)
         axis.set_title(f"{_shortened(column.name)}   {scores[column.name]:.3f}", fontsize=9, loc="left")
         axis.tick_params(labelsize=7)
         axis.spines[["top", "right"]].set_visible(False)
     for axis in axes[len(shown) :]:
         axis.set_axis_off()
     some = "" if len(shown) == len(used) else f" ({len(shown)} of {len(used)} columns, those with the lowest scores)"
-    _add_legend(figure, f"share of rows; number in the title: shape score{some}")
+    _add_legend(figure, len(frames), f"share of rows; number in the title: shape score{some}")
     return figure
 
 
@@ -118,18 +138,18 @@ def draw_associations(
     names = [_shortened(column.name) for column in shown]
     # In inches: a cell, within limits, and the longest name.
     size, label = min(6.0, max(2.2, 0.24 * len(shown))), 0.07 * max(map(len, names)) + 0.2
-    figure = Figure(figsize=(3 * size + label + 1.4, size + label + 0.5), layout="constrained", dpi=100)
-    axes = figure.subplots(1, 3, sharey=True)
+    figure = Figure(figsize=(3 * size + label + 1.7, size + label + 0.5), dpi=100)
+    axes = _grid(figure, (1, 3), left=label, gap=0.15, bottom=label, vertical_gap=0, top=0.35, right=1.3)[0]
     image: Any = None
     for axis, (title, matrix) in zip(axes, panels.items(), strict=True):
         image = axis.imshow(matrix, cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
         axis.set_title(title, fontsize=10, loc="left")
         axis.set_xticks(range(len(names)), names, rotation=90, fontsize=7)
-        axis.set_yticks(range(len(names)), names, fontsize=7)
+        axis.set_yticks(range(len(names)), names if axis is axes[0] else [], fontsize=7)
     some = "" if len(shown) == len(used) else f"; first {len(shown)} of {len(used)} columns"
-    figure.colorbar(image, ax=list(axes), shrink=0.75).set_label(
-        f"Pearson's r, Cramér's V, correlation ratio{some}", fontsize=8
-    )
+    end = axes[-1].get_position()
+    bar = figure.add_axes((end.x1 + 0.2 / figure.get_figwidth(), end.y0, 0.15 / figure.get_figwidth(), end.height))
+    figure.colorbar(image, cax=bar).set_label(f"Pearson's r, Cramér's V, correlation ratio{some}", fontsize=8)
     return figure
 
 
@@ -165,17 +185,16 @@ def draw_pairs(
             f"{', '.join(column.name for column in used[:20])}"
         )
     num = len(shown) - 1
-    figure = Figure(figsize=(3.4 * num + 1.2, 1.7 * num + 0.9), layout="constrained", dpi=100)
+    label = _label_size(max(map(_num_letters, shown)), 6)
+    width, height = 1.7 * num + label + 0.35, 1.7 * num + label + 0.75
+    figure = Figure(figsize=(2 * width, height), dpi=100)
     random = np.random.default_rng(seed)
-    tables = [
-        [_points(sample_rows(frame, _MAX_POINTS, seed), column, random) for column in shown]
-        for frame in (real, synthetic)
-    ]
-    limits = [_limits(tables[0][i], tables[1][i], column) for i, column in enumerate(shown)]
-    parts: Any = figure.subfigures(1, 2)
-    for part, points, title, colour in zip(parts, tables, ("real", "synthetic"), (_REAL, _SYNTHETIC), strict=True):
-        part.suptitle(title, fontsize=11, color=colour)
-        axes = part.subplots(num, num, squeeze=False)
+    drawn: list[tuple[Any, list[Floats]]] = []
+    for side, (frame, title, colour) in enumerate(((real, "real", _REAL), (synthetic, "synthetic", _SYNTHETIC))):
+        points = [_points(sample_rows(frame, _MAX_POINTS, seed), column, random) for column in shown]
+        margins = {"left": label + 0.3 + side * width, "right": (1 - side) * width + 0.1}
+        axes = _grid(figure, (num, num), gap=0.12, vertical_gap=0.12, bottom=label + 0.25, top=0.45, **margins)
+        figure.text((side + 0.5) / 2, 1 - 0.1 / height, title, fontsize=11, color=colour, va="top", ha="center")
         for row in range(num):
             for column in range(num):
                 axis = axes[row, column]
@@ -183,10 +202,21 @@ def draw_pairs(
                     axis.set_axis_off()
                     continue
                 axis.scatter(points[column], points[row + 1], s=3, alpha=0.35, linewidths=0, color=colour)
-                axis.set(xlim=limits[column], ylim=limits[row + 1])
                 _set_ticks(axis.xaxis, shown[column], row == num - 1)
                 _set_ticks(axis.yaxis, shown[row + 1], column == 0)
                 axis.tick_params(axis="x", rotation=90 if not shown[column].is_numeric else 0)
+        drawn.append((axes, points))
+    if len(shown) < len(used):
+        chosen = "those with the largest associations" if names is None else "those that were chosen"
+        text = f"{len(shown)} of {len(used)} columns, {chosen}"
+        figure.text(0.1 / (2 * width), 1 - 0.1 / height, text, fontsize=8, va="top")
+    for at, each in enumerate(shown):
+        limits = _limits(drawn[0][1][at], drawn[1][1][at], each)
+        for axes, _ in drawn:
+            for axis in axes[at:, at] if at < num else ():
+                axis.set_xlim(limits)
+            for axis in axes[at - 1, :at] if at else ():
+                axis.set_ylim(limits)
     return figure
 
 
@@ -198,35 +228,41 @@ def _most_associated(frame: pd.DataFrame, columns: Sequence[Column], seed: int) 
     return [columns[position] for position in sorted(np.lexsort((-strength, many))[:_MAX_PAIRED].tolist())]
 
 
-def _draw_numbers(axis: Axes, real: Floats, synthetic: Floats, column: Column) -> None:
-    """Draw histograms of numbers ``(N,)`` and ``(M,)`` with the same bins: real ones filled, synthetic ones a line."""
-    present = [values[~np.isnan(values)] for values in (real, synthetic)]
-    missing = [1.0 - len(some) / len(values) for some, values in zip(present, (real, synthetic), strict=True)]
+def _draw_numbers(axis: Axes, tables: Sequence[Floats], column: Column) -> None:
+    """Draw histograms of the numbers of each table with the same bins: real ones filled, others a line."""
+    present = [values[~np.isnan(values)] for values in tables]
+    missing = [1.0 - len(some) / len(values) for some, values in zip(present, tables, strict=True)]
     if max(missing) > 0:
-        axis.set_xlabel(f"missing: {100 * missing[0]:.1f} % real, {100 * missing[1]:.1f} % synthetic", fontsize=7)
+        shares_of_missing = ", ".join(
+            f"{100 * share:.1f} % {title}" for share, (title, _) in zip(missing, _SETS, strict=False)
+        )
+        axis.set_xlabel(f"missing: {shares_of_missing}", fontsize=6.5)
     pooled = np.concatenate(present)
     if not len(pooled):
         return
     edges = _bin_edges(pooled, column)
     shares = [
         np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0] / len(rows)
-        for values, rows in zip(present, (real, synthetic), strict=True)
+        for values, rows in zip(present, tables, strict=True)
     ]
     positions = _for_axis(edges, column)
     axis.stairs(shares[0], positions, fill=True, color=_REAL, alpha=0.45)
-    axis.stairs(shares[1], positions, color=_SYNTHETIC, lw=1.2)
+    for share, (_, colour) in zip(shares[1:], _SETS[1:], strict=False):
+        axis.stairs(share, positions, color=colour, lw=1.2)
     if column.kind == "date":
         _set_dates(axis.xaxis)
     axis.set_ylim(bottom=0)
-    heights = np.maximum(shares[0], shares[1])
+    heights = np.max(shares, axis=0)
     tallest = int(heights.argmax())
     others = float(np.delete(heights, tallest).max(initial=0.0))
     if 0.0 < others < heights[tallest] / _MAX_CONTRAST:
-        axis.set_ylim(0, 1.3 * others)
+        # Room above the other bars for a line of text each.
+        top = (1.15 + 0.12 * len(shares)) * others
+        axis.set_ylim(0, top)
         on_the_left = tallest < len(heights) / 2
         axis.annotate(
-            f"{shares[0][tallest]:.3f} real\n{shares[1][tallest]:.3f} synthetic",
-            (float(positions[tallest + on_the_left]), 1.3 * others),
+            "\n".join(f"{share[tallest]:.3f} {title}" for share, (title, _) in zip(shares, _SETS, strict=False)),
+            (float(positions[tallest + on_the_left]), top),
             xytext=(4 if on_the_left else -4, -2),
             textcoords="offset points",
             ha="left" if on_the_left else "right",
@@ -249,12 +285,10 @@ def _bin_edges(values: Floats, column: Column) -> Floats:
     return np.linspace(low, high, _NUM_BINS + 1)
 
 
-def _draw_classes(axis: Axes, real: pd.DataFrame, synthetic: pd.DataFrame, column: Column) -> None:
+def _draw_classes(axis: Axes, frames: Sequence[pd.DataFrame], column: Column) -> None:
     """Draw the frequencies of the most frequent classes, of all others, of missing cells and of unknown classes."""
     num = len(column.classes)
-    shares = [
-        np.bincount(class_numbers_of(frame, column), minlength=num + 2) / len(frame) for frame in (real, synthetic)
-    ]
+    shares = [np.bincount(class_numbers_of(frame, column), minlength=num + 2) / len(frame) for frame in frames]
     total = shares[0][:num] + shares[1][:num]
     kept = np.sort(np.argsort(-total, kind="stable")[:_MAX_BARS])
     bars = {_shortened(column.classes[number]): [each[number] for each in shares] for number in kept}
@@ -265,8 +299,10 @@ def _draw_classes(axis: Axes, real: pd.DataFrame, synthetic: pd.DataFrame, colum
         if max(each[number] for each in shares) > 0:
             bars[name] = [each[number] for each in shares]
     positions, heights = np.arange(len(bars)), np.array(list(bars.values()))
-    axis.barh(positions - 0.2, heights[:, 0], 0.4, color=_REAL, alpha=0.45)
-    axis.barh(positions + 0.2, heights[:, 1], 0.4, color=_SYNTHETIC)
+    thickness = 0.8 / len(frames)
+    for at, (_, colour) in enumerate(_SETS[: len(frames)]):
+        center = positions + (at - (len(frames) - 1) / 2) * thickness
+        axis.barh(center, heights[:, at], thickness, color=colour, alpha=0.45 if at == 0 else None)
     axis.set_yticks(positions, list(bars))
     axis.set_ylim(len(bars) - 0.4, -0.6)
 
@@ -320,17 +356,59 @@ def _set_dates(axis: Any) -> None:
     axis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
 
 
-def _add_legend(figure: Figure, title: str) -> None:
+def _grid(
+    figure: Figure,
+    shape: tuple[int, int],
+    *,
+    left: float,
+    bottom: float,
+    top: float,
+    gap: float,
+    vertical_gap: float,
+    right: float = 0.1,
+) -> Any:
+    """Return axes ``(rows, columns)`` with these margins and gaps between them, in inches."""
+    width, height = figure.get_size_inches()
+    rows, columns = shape
+    # Gaps of matplotlib are fractions of the mean size of the axes.
+    size = (
+        (width - left - right - (columns - 1) * gap) / columns,
+        (height - top - bottom - (rows - 1) * vertical_gap) / rows,
+    )
+    grid = figure.add_gridspec(
+        rows,
+        columns,
+        left=left / width,
+        right=1 - right / width,
+        bottom=bottom / height,
+        top=1 - top / height,
+        wspace=gap / size[0],
+        hspace=vertical_gap / size[1],
+    )
+    return grid.subplots(squeeze=False)
+
+
+def _num_letters(column: Column) -> int:
+    """Return the letters of the longest tick label of a column: of numbers a few digits."""
+    names = (_shortened(name) for name in (*column.classes, "(missing)")) if column.is_discrete else ()
+    return max(map(len, names), default=7)
+
+
+def _label_size(letters: int, points: int) -> float:
+    """Return the size in inches of a label with its tick; a letter is about 0.6 times as wide as the font is high."""
+    return 0.62 * letters * points / 72 + 0.15
+
+
+def _add_legend(figure: Figure, num: int, title: str) -> None:
+    """Add the legend of the first `num` of the sets, and the title of a figure."""
+    lines = [Line2D([], [], color=colour, lw=3, label=name) for name, colour in _SETS[1:num]]
     figure.legend(
-        handles=[
-            Patch(color=_REAL, alpha=0.45, label="real"),
-            Line2D([], [], color=_SYNTHETIC, lw=3, label="synthetic"),
-        ],
+        handles=[Patch(color=_REAL, alpha=0.45, label="real"), *lines],
         title=title,
         title_fontsize=8,
         fontsize=8,
-        ncols=2,
-        loc="outside upper center",
+        ncols=num,
+        loc="upper center",
         frameon=False,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -105,7 +105,7 @@ def _shifted(condition: Tensor) -> Tensor:
 
 @dataclass(slots=True)
 class _Sums:
-    """Sums over samples; the first three have the shape of a sample."""
+    """Sums over samples; the first five have the shape of a sample, the others are scalars."""
 
     count: Tensor
     total: Tensor
@@ -113,7 +113,6 @@ class _Sums:
     mean_total: Tensor
     """Sum of the reconstructions, ``(*shape)``."""
     mean_squares: Tensor
-    num_samples: int
     num_away: Tensor
     """Elements that are not near a bound of the reconstruction, ``()``."""
     num_stuck: Tensor
@@ -122,14 +121,14 @@ class _Sums:
     """Sum of squared changes of the reconstruction with the condition, ``()``."""
     num_changed: Tensor
     """Elements of samples whose condition was replaced by another one."""
-    is_bounded: bool
-    has_condition: bool
+    is_bounded: bool = field(default=False, kw_only=True)
+    has_condition: bool = field(default=False, kw_only=True)
 
     @classmethod
     def zeros(cls, x: Tensor) -> _Sums:
         by_element = [torch.zeros(x.shape, dtype=SUM_DTYPE, device=x.device) for _ in range(5)]
         scalars = [torch.zeros((), dtype=SUM_DTYPE, device=x.device) for _ in range(4)]
-        return cls(*by_element, 0, *scalars, is_bounded=False, has_condition=False)
+        return cls(*by_element, *scalars)
 
     def add(self, model: Autoencoder, out: ForwardOutput, swapped: Tensor | None) -> None:
         """Add the samples of a batch; `swapped` is the output for other conditions."""
@@ -137,7 +136,6 @@ class _Sums:
         mean = torch.where(evaluated, model.loss.mean(out.output).to(SUM_DTYPE), 0.0)
         x = torch.where(evaluated, out.batch.x.to(SUM_DTYPE), 0.0)
         self.count += evaluated.sum(0)
-        self.num_samples += len(x)
         self.total, self.squares = self.total + x.sum(0), self.squares + x.square().sum(0)
         self.mean_total, self.mean_squares = self.mean_total + mean.sum(0), self.mean_squares + mean.square().sum(0)
         self._add_bounds(model, mean, x, evaluated)

@@ -280,10 +280,10 @@ class TrainedModel:
         if density.requires_fit:
             if x is None:
                 raise AeframeError(f"sampler '{config['name']}' is fitted to codes, found no x; pass samples as x")
-            is_samples = isinstance(x, (Batch, Tensor, np.ndarray))
-            batches = self._chunks(self.batch_of(x, condition), 256) if is_samples else x
+            if isinstance(x, (Batch, Tensor, np.ndarray)):
+                x = self._chunks(self.batch_of(x, condition), 256)
             with evaluation_mode(self.model):
-                fit_sampler(density, self.model, batches, seed)
+                fit_sampler(density, self.model, x, seed)
         return replace(self, sampler=density.to(self.device).eval(), config={**self.config, "sampler": config})
 
     def interpolate(

@@ -20,6 +20,7 @@ from aeframe.data.modality import Modality
 from aeframe.data.vector import Vector
 from aeframe.errors import AeframeError
 from aeframe.evaluation.evaluator import Evaluator, metrics_of
+from aeframe.evaluation.reconstruction import PROTOCOL
 from aeframe.factory import build
 from aeframe.model.assembly import assemble
 from aeframe.model_store.reader import load
@@ -100,8 +101,10 @@ def test_evaluate_computes_the_metrics_of_the_run(
     assert "vae, validation split" in printed
     assert all(name in printed for name in metrics)
     saved = load(run)
-    source = saved.modality.prepare(build("dataset", CONFIG["data"])).validation
+    splits = saved.modality.prepare(build("dataset", CONFIG["data"]))
+    source = splits.validation
     evaluator = Evaluator(saved.model, metrics_of(saved.modality.metrics, CONFIG["metrics"]), seed=3)
+    evaluator.observe_training_samples(splits.train, torch.device("cpu"))
     for index, rows in enumerate(torch.arange(len(source)).split(20)):
         evaluator.update(source.batch(rows), TrainingProgress(batch=9, planned=9), index)
     assert metrics.pop("mse_of_pca") > 0
@@ -142,7 +145,11 @@ def test_evaluate_states_how_it_has_measured(
     written, printed = json.loads(out.read_text()), capsys.readouterr().out
     assert "mig" not in written["train"]
     assert written["protocol"].pop("mse_of_pca").startswith("PCA of 3 numbers, fitted to")
+    assert written["protocol"].pop("mse") == PROTOCOL
+    assert written["protocol"].pop("r2") == f"mse_of_mean predicts the mean of 455 training samples; {PROTOCOL}"
     assert written["protocol"] == {
+        "active_units": "posterior means of 455 training samples",
+        "prior_gap": "codes of 455 samples, moments of those of 455 training samples",
         "aggregate_posterior": "455 samples, seed 0",
         "mig": "not measured: the samples have no known factors of variation",
         "probe": "200 samples with a label, 5-fold cross-validation, seed 0",
@@ -260,7 +267,7 @@ def test_codes_are_decoded_as_they_were_encoded(
     monkeypatch.setattr(Vector, "write", lambda self, x, path: written.append((x.tensor(), x.names)) or [])
     run_verb("decode", run, tmp_path / name, "-o", tmp_path / "x.csv")
     (x, names), batch = written[0], model.modality.read(file, on_error="skip")
-    assert torch.allclose(x, model.reconstruct(batch), atol=1e-6)
+    assert torch.allclose(x, model.decode(model.encode(batch)), atol=1e-6)
     assert names == [f"row {i}" for i in (0, 1, 3, 4, 5, 6)]
 
 
@@ -391,17 +398,22 @@ def test_reconstruct_writes_a_format_of_the_modality(
     assert torch.allclose(model.modality.read(out).x, expected, atol=1e-4)
 
 
-def test_generate_is_a_function_of_the_seed(table: tuple[Path, Path, TrainedModel], tmp_path: Path) -> None:
+def test_generate_is_a_function_of_the_seed(
+    table: tuple[Path, Path, TrainedModel], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run, _, model = table
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         run_verb("generate", run, "-n", 5, "--seed", seed, "-o", tmp_path / f"{name}.npy")
-    run_verb("generate", run, "-n", 5, "--seed", 1, "--draw", "-o", tmp_path / "d.npy")
-    a, b, c, d = (np.load(tmp_path / f"{name}.npy") for name in "abcd")
+    a, b, c = (np.load(tmp_path / f"{name}.npy") for name in "abc")
     assert a.shape == (5, 30)
     assert np.array_equal(a, b)
     assert not np.array_equal(a, c)
-    # The loss is a distance, whose samples equal the mean.
-    assert np.array_equal(a, d)
+    capsys.readouterr()
+    # The loss is a distance, which has no noise to draw.
+    for arguments in (("generate", run, "-n", 5), ("reconstruct", run, "--split", "test")):
+        error = error_of(capsys, *arguments, "--draw", "-o", tmp_path / "d.npy")
+        assert "train with loss=gaussian loss.variance=shared" in error
+    assert not (tmp_path / "d.npy").exists()
     assert torch.allclose(model.modality.read(tmp_path / "a.npy").x, model.sample(5, seed=1), atol=1e-4)
 
 

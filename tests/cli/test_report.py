@@ -16,6 +16,7 @@ import yaml
 
 import aeframe
 from aeframe.cli.main import main
+from aeframe.evaluation.reconstruction import PROTOCOL
 from aeframe.experiment.main import main as aeframe_train
 
 COLUMN = "<script>alert('x')</script>"
@@ -160,7 +161,8 @@ def test_every_metric_is_there(run: Path, capsys: pytest.CaptureFixture[str]) ->
     assert f"that of PCA of as many numbers ({metrics['mse_of_pca']:.3g})" in page.text
     assert "squared units of x" in page.text
     assert "nats" in page.text
-    assert f"squared error per elementall {num} samples" in page.text
+    assert f"squared error per element{PROTOCOL}" in page.text
+    assert f"all {num} samples" in page.text
 
 
 def test_metrics_state_how_they_have_measured(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -169,7 +171,8 @@ def test_metrics_state_how_they_have_measured(run: Path, capsys: pytest.CaptureF
     protocols = json.loads((run / "metrics.json").read_text(encoding="utf-8"))["protocol"]
     # Both are values of the metric aggregate_posterior.
     assert protocols["mutual_information"] == protocols["marginal_kl"] == f"{num} samples, seed 0"
-    assert "mse" not in protocols
+    assert "kl" not in protocols
+    assert protocols["mse"] == PROTOCOL
     assert f"estimated information of the code about x{num} samples, seed 0" in page.text
 
 

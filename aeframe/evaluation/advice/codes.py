@@ -57,7 +57,8 @@ class PosteriorCollapse:
         return finding(self.name, f"{found}: the posterior has collapsed onto the prior", *self._remedies(run))
 
     def _remedies(self, run: Evidence) -> list[tuple[str, ...]]:
-        beta, remedies = run.option("objective", "beta"), []
+        beta = run.option("objective", "beta")
+        remedies: list[tuple[str, ...]] = []
         if isinstance(beta, (int, float)) and beta > 1:
             remedies.append((f"objective.beta={max(1.0, beta / 10):g}",))
         if run.option("objective", "free_bits") == 0 and run.option("objective", "capacity") is None:

@@ -199,7 +199,7 @@ class WrongMonitor:
 
 def _regularisation(run: Evidence) -> list[tuple[str, ...]]:
     """Return overrides against overfitting."""
-    remedies = []
+    remedies: list[tuple[str, ...]] = []
     if run.option("encoder", "dropout") == 0:
         remedies.append(("encoder.dropout=0.1",))
     if run.has_option("optimizer", "weight_decay"):

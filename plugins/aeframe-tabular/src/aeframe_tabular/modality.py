@@ -24,7 +24,7 @@ from aeframe.data.sample_comparison import SampleComparison
 from aeframe.data.scored_parts import largest
 from aeframe.data.where import Where
 from aeframe.errors import AeframeError
-from aeframe.types import Batch, DataSpec, Domain, Shape
+from aeframe.types import Batch, DataSpec, Shape
 from aeframe_tabular.coding import CodingOptions, NumberCodingName
 from aeframe_tabular.column import Column
 from aeframe_tabular.comparisons import compare
@@ -64,6 +64,7 @@ class TableModality(Modality):
     """
 
     defaults: ClassVar[Mapping[str, str]] = {"encoder": "mlp", "loss": "mixed"}
+    substitutes: ClassVar[Mapping[str, Mapping[str, str]]] = {"corruption": {"gaussian": "swap_noise"}}
     metrics: ClassVar[tuple[str, ...]] = ("cells",)
     feature_spaces: ClassVar[tuple[str, ...]] = ()
     dataset: ClassVar[str | None] = "table_simulated"
@@ -112,7 +113,7 @@ class TableModality(Modality):
             )
         rows = RowCoding(described["columns"], described["roles"], self.options)
         extras: dict[str, Shape] = {} if rows.roles.label is None else {"label": ()}
-        return DataSpec((len(rows.x.classes),), Domain.mixed(rows.x.classes), rows.condition_size, extras)
+        return DataSpec((len(rows.x.classes),), rows.x.domain, rows.condition_size, extras)
 
     def mask_shape(self, spec: DataSpec) -> Shape | None:
         return spec.shape

@@ -149,7 +149,7 @@ class Modality(ABC):
     overrides take precedence.
     """
     substitutes: ClassVar[Mapping[str, Mapping[str, str]]] = {}
-    """By kind, the parts that replace those of recipes that exclude the data: ``{"corruption": {"gaussian": "spans"}}``.
+    """By kind, the parts that replace those of recipes that exclude the data: ``{"loss": {"mse": "mixed"}}``.
     What overrides and experiments choose stays.
     """
     metrics: ClassVar[tuple[str, ...]] = ("mse", "mae", "r2")

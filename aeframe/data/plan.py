@@ -16,7 +16,7 @@ DEFAULT_BATCH_SIZE = 64
 _CPU = torch.device("cpu")
 
 
-def default_batch_size(length: int, world: int = 1) -> int:
+def default_batch_size(length: int, world: int = 1, preferred: int | None = None) -> int:
     """Return the batch size for training where none is set: 64, or less for fewer than 128 samples.
 
     An epoch of few samples then still has two batches or more. It depends on the number of devices only where each
@@ -25,7 +25,10 @@ def default_batch_size(length: int, world: int = 1) -> int:
     Args:
         length: Number of training samples.
         world: Number of devices.
+        preferred: The batch size of a recipe, which is kept if there are as many samples; otherwise a batch has all.
     """
+    if preferred is not None:
+        return max(2 * world, min(preferred, length))
     largest = max(2, min(DEFAULT_BATCH_SIZE, length // 2))
     return max(2 * world, 1 << (largest.bit_length() - 1))
 

@@ -124,8 +124,9 @@ def _batch_size(config: Mapping[str, Any], splits: Splits) -> int:
     if config["batch_size"] is not None:
         return int(config["batch_size"])
     trainer = with_devices(config["trainer"])
-    batch_size = default_batch_size(len(splits.train), num_devices(trainer) * trainer["num_nodes"])
-    if batch_size < DEFAULT_BATCH_SIZE:
+    preferred = config["default_batch_size"]
+    batch_size = default_batch_size(len(splits.train), num_devices(trainer) * trainer["num_nodes"], preferred)
+    if batch_size < (DEFAULT_BATCH_SIZE if preferred is None else preferred):
         splits.notes.add(f"batch_size={batch_size}, because there are only {len(splits.train)} training samples")
     return batch_size
 

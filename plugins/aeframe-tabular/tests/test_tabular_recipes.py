@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import aeframe
 from aeframe.data.modality import Modality, Splits
 from aeframe.errors import AeframeError
 from aeframe.experiment.checks import SuspiciousConfigWarning, check
@@ -21,6 +22,7 @@ from aeframe.experiment.provenance import why
 from aeframe.factory import build
 from aeframe.testing.reference import NUM_ROWS, ReferenceSetup
 from aeframe.testing.short_run import train_shortly
+from aeframe_tabular.simulated import TableSimulated
 
 torch.set_num_threads(1)
 
@@ -114,3 +116,14 @@ def test_a_denoising_autoencoder_of_tables_has_swap_noise_unless_another_corrupt
 
 def test_a_masked_autoencoder_of_tables_compares_hidden_cells_only(data: tuple[Modality, Splits]) -> None:
     train(["model=dae", "corruption=elements", "objective.counts=hidden"], data)
+
+
+def test_tvae_trains_on_a_small_table_in_one_batch(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    frame = TableSimulated(rows=20).frame().iloc[:12]
+    settings = {"model": "tvae", "max_epochs": 2, "pictures": False, "trainer": {"threads": 1}}
+    run = aeframe.fit(frame, **settings, folder=tmp_path / "run")
+    assert "batch_size=10, because there are only 10 training samples" in capfd.readouterr().err
+    assert run.model.config["batch_size"] == 10
+    assert bool(torch.isfinite(torch.tensor(run.metrics["reconstruction"])))
+    with pytest.raises(AeframeError, match="batch_size=500 is larger than the 10 training samples"):
+        aeframe.fit(frame, **settings, batch_size=500, folder=tmp_path / "refused")

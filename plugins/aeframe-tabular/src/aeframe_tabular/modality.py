@@ -210,9 +210,10 @@ class TableModality(Modality):
     def write_batches(self, samples: SampleBatches, path: Path) -> list[Path]:
         """Write rows with the columns, types and formats of the training table; the suffix selects the format.
 
-        The names of the rows are the column that identified them in training.
+        The names of the rows are the column that identified them in training. Columns of the condition have its values.
         """
-        write_frames(path, (self.rows.restored(x, names) for x, names in samples.named()), self._options)
+        frames = (self.rows.restored(x, names, condition) for x, names, condition in samples.conditioned())
+        write_frames(path, frames, self._options)
         return [path]
 
     def compare_samples(

@@ -147,11 +147,21 @@ def compare_by_modality(
     new = sample(len(real), real.condition)
     compared = modality.compare_samples(new, real.nan_masked_x(), trained.nan_masked_x(), seed=seed)
     if compared is None:
-        raise AeframeError(
-            f"modality {type(modality).__name__} has no measures of its own for new samples; compare them in a feature "
-            f"space: --features {','.join(modality.feature_spaces) or 'NAME'}"
-        )
+        raise _without_measures(modality)
     return compared
+
+
+def check_has_measures(modality: Modality) -> None:
+    """Raise the error of `compare_by_modality` for a modality without measures, before anything is computed."""
+    if type(modality).compare_samples is Modality.compare_samples:
+        raise _without_measures(modality)
+
+
+def _without_measures(modality: Modality) -> AeframeError:
+    return AeframeError(
+        f"modality {type(modality).__name__} has no measures of its own for new samples; compare them in a feature "
+        f"space: --features {','.join(modality.feature_spaces) or 'NAME'}"
+    )
 
 
 def measures(real: Tensor, generated: Tensor) -> dict[str, float]:

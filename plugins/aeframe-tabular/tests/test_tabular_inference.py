@@ -122,7 +122,7 @@ def test_kinds_can_be_set(kind: Kind, values: Sequence[Any], classes: tuple[str,
     [
         "%Y-%m-%d", "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%y", "%d %b %Y", "%B %d, %Y", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S",
         "%Y-%m-%dT%H:%M:%S%z", "%m/%d/%Y %I:%M %p", "%Y-%m-%d %H:%M:%S.%f", "%Y/%m/%d", "%d-%b-%y", "%a, %d %b %Y",
-        "%d/%m/%Y, %H:%M",
+        "%d/%m/%Y, %H:%M", "%d%b%Y", "%d. %B %Y", "%d.%m.%Y %H:%M:%S,%f", "%b %Y", "%d/%m/%y",
     ],
 )  # fmt: skip
 def test_formats_of_dates_are_found(date_format: str) -> None:

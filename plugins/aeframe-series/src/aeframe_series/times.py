@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aeframe.data.tables import Rows
+from aeframe.data.tables.date_formats import candidate_formats
 from aeframe.data.tables.day_and_month import decided_format, is_day_first
 from aeframe.errors import AeframeError
-from aeframe_series.date_formats import candidate_formats
 
 TIME_NAMES = ("time", "date", "datetime", "timestamp", "ds")
 """Without a named time column, a column with one of these names is used, in any case and with any punctuation."""

@@ -46,6 +46,9 @@ def register_corruptions(register: Register) -> None:
     register("salt_pepper", f"{at}:SaltAndPepper", summary="set random values to the lowest or highest")
     register("masking", f"{at}:Masking", summary="mask random values")
     register("dropout", f"{at}:Dropout", summary="set random values to 0 and scale up the rest")
+    at = f"{_PARTS}.element_corruptions"
+    register("elements", f"{at}:ElementMasking", summary="hide random elements, such as cells of a table")
+    register("swap_noise", f"{at}:SwapNoise", summary="replace random elements by those of other samples")
     at = f"{_PARTS}.masks"
     register("patches", f"{at}:PatchMasking", summary="mask random patches, for a masked autoencoder")
     register("blocks", f"{at}:BlockMasking", summary="mask a random rectangle")

@@ -131,6 +131,18 @@ def defaults(kind: str, name: str) -> dict[str, Any]:
     return part
 
 
+def accepts(kind: str, name: str, option: str, value: Any) -> bool:
+    """Return whether a part has an option, and this plain value is one of it."""
+    found = signature(registry().load(kind, name)).options.get(option)
+    if found is None:
+        return False
+    try:
+        _value("", found, value, {})
+    except AeframeError:
+        return False
+    return True
+
+
 def path_options(kind: str, name: str) -> list[str]:
     """Return the names of a part's options that are annotated with `pathlib.Path`, alone or in a union."""
     options = signature(registry().load(kind, name)).options.values()

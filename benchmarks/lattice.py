@@ -76,10 +76,10 @@ class _Resize(nn.Module):
     def __init__(self, inner: Upsample) -> None:
         super().__init__()
         self.conv = nn.Conv2d(inner.conv.in_channels, inner.conv.out_channels, 3, padding=1)
-        self.size = inner.crop[1:]
+        self.rows, self.columns = inner.crop[-2:]
 
     def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = self.conv(nn.functional.interpolate(x, scale_factor=2.0)[..., *self.size])
+        result: Tensor = self.conv(nn.functional.interpolate(x, scale_factor=2.0)[..., self.rows, self.columns])
         return result
 
 

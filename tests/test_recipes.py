@@ -106,7 +106,7 @@ def small(recipe: str, data: str) -> list[str]:
 REFUSED = {
     ("mae", "breast_cancer"): (
         "corruption patches needs channels at positions, (C, T), (C, H, W) or (C, D, H, W), found the flat shape "
-        "(30,); choose corruption=masking with encoder=mlp"
+        "(30,); choose model=dae corruption=elements"
     ),
 }
 

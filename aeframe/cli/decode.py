@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +28,13 @@ class CodesCommand(ModelCommand):
             condition = self.condition(args, model, len(z))
             yield model.decode(z, condition=condition, batch_size=len(z), draw=args.draw).cpu()
 
+    def conditions(self, model: TrainedModel, args: Namespace) -> Iterator[Tensor] | None:
+        """Return the condition ``(1, C)`` of all samples, for each batch; None for a model without one."""
+        from aeframe.model_store.selection import condition_numbers
+
+        condition = condition_numbers(model, self.condition(args, model, 1), 1)
+        return None if condition is None else itertools.repeat(condition)
+
 
 class Decode(CodesCommand):
     """Decode codes z from an NPZ or Parquet file, such as those that encode wrote: to the mean, or a draw.
@@ -51,5 +59,6 @@ class Decode(CodesCommand):
         model = self.open(args)
         codes, names = read_codes(args.file, model.model.latent.shape)
         with noise_of(model.device, args.seed, PICTURES):
-            self.write(model, self.decoded(model, torch.from_numpy(codes), args), len(codes), args, names)
+            decoded, conditions = self.decoded(model, torch.from_numpy(codes), args), self.conditions(model, args)
+            self.write(model, decoded, len(codes), args, names, conditions)
         return 0

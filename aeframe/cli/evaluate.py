@@ -67,6 +67,10 @@ class Evaluate(ModelCommand):
         if args.figures is not None:
             check_output(args.figures, "--figures")
         model = self.open(args)
+        if args.samples or args.figures is not None:
+            from aeframe.evaluation.sample_quality import check_has_measures
+
+            check_has_measures(model.modality)
         metric_options, space_options = _chosen(args)
         spaces = {name: _space(model, name, options) for name, options in space_options.items()}
         splits = self.splits(model, args)

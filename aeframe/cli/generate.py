@@ -76,10 +76,12 @@ class Generate(CodesCommand):
         args.draw = model.model.loss.draws_samples if args.draw is None else args.draw
         check_draw(f"model '{model.name}'", model.model.loss, model.spec, draw=args.draw)
         with noise_of(model.device, seed, PICTURES):
+            conditions = self.conditions(model, args)
             if where:
-                self.write(model, self._accepted(model, where, args), args.num, args)
+                batches = self._accepted(model, where, args)
             else:
-                self.write(model, self.decoded(model, model.sample_codes(args.num), args), args.num, args)
+                batches = self.decoded(model, model.sample_codes(args.num), args)
+            self.write(model, batches, args.num, args, conditions=conditions)
         return 0
 
     def condition(self, args: Namespace, model: TrainedModel, num: int) -> Condition | None:

@@ -153,6 +153,7 @@ class ModelCommand(Command):
         num: int,
         args: Namespace,
         names: Sequence[str] | None = None,
+        conditions: Iterable[Tensor] | None = None,
     ) -> None:
         """Write `num` samples to ``-o OUT`` while their batches ``(B, *shape)`` are computed, and print the files.
 
@@ -160,7 +161,7 @@ class ModelCommand(Command):
         """
         from aeframe.data.sample_batches import SampleBatches
 
-        for path in model.modality.write(SampleBatches(batches, num, names), args.output):
+        for path in model.modality.write(SampleBatches(batches, num, names, conditions), args.output):
             print(path)
 
     def identity(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -44,13 +45,23 @@ class Reconstruct(ModelCommand):
         model = self.open(args)
         check_draw(f"model '{model.name}'", model.model.loss, model.spec, draw=args.draw)
         samples = self.samples(args, model)
-        self.write(model, self._reconstructed(model, samples, args), len(samples), args, names_of(samples.source))
+        conditions: deque[Tensor] = deque()
+        reconstructed = self._reconstructed(model, samples, args, conditions)
+        taken = iter(conditions.popleft, None) if model.spec.condition else None
+        self.write(model, reconstructed, len(samples), args, names_of(samples.source), taken)
         return 0
 
-    def _reconstructed(self, model: TrainedModel, samples: FileSamples, args: Namespace) -> Iterator[Tensor]:
-        """Yield the reconstructions of each batch."""
+    def _reconstructed(
+        self, model: TrainedModel, samples: FileSamples, args: Namespace, conditions: deque[Tensor]
+    ) -> Iterator[Tensor]:
+        """Yield the reconstructions of each batch, whose condition ``(B, C)`` is appended to `conditions`."""
+        import torch
+
         for batch, _ in self.batches(samples, model, args):
             condition = self.condition(args, model, len(batch))
+            if model.spec.condition:
+                own = batch.x.new_zeros(len(batch), 0) if batch.condition is None else batch.condition
+                conditions.append(own if args.condition is None else torch.tensor([args.condition]))
             yield model.reconstruct(
                 batch, condition=condition, batch_size=len(batch), draw=args.draw, seed=args.seed
             ).cpu()

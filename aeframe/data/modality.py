@@ -148,6 +148,10 @@ class Modality(ABC):
     """Default parts of the model by kind: ``{"encoder": "conv", "loss": "bernoulli"}``. Recipes (``model=NAME``) and
     overrides take precedence.
     """
+    substitutes: ClassVar[Mapping[str, Mapping[str, str]]] = {}
+    """By kind, the parts that replace those of recipes that exclude the data: ``{"loss": {"mse": "mixed"}}``.
+    What overrides and experiments choose stays.
+    """
     metrics: ClassVar[tuple[str, ...]] = ("mse", "mae", "r2")
     """Names of the metrics that are computed on held-out data."""
     feature_spaces: ClassVar[tuple[str, ...]] = ("pca",)

@@ -20,7 +20,7 @@ _BATCHES_PER_EPOCH = 2000
 _CPU = torch.device("cpu")
 
 
-def default_batch_size(length: int, world: int = 1) -> int:
+def default_batch_size(length: int, world: int = 1, preferred: int | None = None) -> int:
     """Return the batch size for training where none is set: 64, less for few samples, up to 1,024 for many.
 
     An epoch of fewer than 128 samples then still has two batches or more, and one of up to 4,096,000 has at most 4,000.
@@ -29,7 +29,10 @@ def default_batch_size(length: int, world: int = 1) -> int:
     Args:
         length: Number of training samples.
         world: Number of devices.
+        preferred: The batch size of a recipe, which is kept if there are as many samples; otherwise a batch has all.
     """
+    if preferred is not None:
+        return max(2 * world, min(preferred, length))
     wanted = min(_LARGEST_BATCH_SIZE, max(USUAL_BATCH_SIZE, length // _BATCHES_PER_EPOCH))
     largest = max(2, min(wanted, length // 2))
     return max(2 * world, 1 << (largest.bit_length() - 1))

@@ -30,6 +30,9 @@ class SampleBatches:
     """The number of samples in all batches, which a header may need before the first is computed."""
     names: Sequence[str] | None = None
     """The name of each sample, from `Source.columns`: file names, cells or row ids; None for samples without names."""
+    conditions: Iterable[Tensor] | None = None
+    """The condition ``(B, C)`` of each batch, or ``(1, C)`` for all its samples; None without one. That of a batch may
+    be computed with the batch, and is taken after it."""
 
     def __post_init__(self) -> None:
         if self.names is not None and len(self.names) != self.num:
@@ -62,6 +65,14 @@ class SampleBatches:
             stop = start + len(x)
             yield x, None if self.names is None else self.names[start:stop]
             start = stop
+            del x
+
+    def conditioned(self) -> Iterator[tuple[Tensor, Sequence[str] | None, Tensor | None]]:
+        """Yield each batch with the names and the condition ``(B, C)`` of its samples, None without one."""
+        conditions = None if self.conditions is None else iter(self.conditions)
+        for x, names in self.named():
+            condition = None if conditions is None else next(conditions).detach().cpu()
+            yield x, names, None if condition is None else condition.expand(len(x), -1)
             del x
 
     def tensor(self) -> Tensor:

@@ -147,8 +147,7 @@ def compare_by_modality(
     Raises:
         AeframeError: The modality has no measures.
     """
-    if not has_own_measures(modality):
-        raise _no_measures(modality)
+    check_has_measures(modality)
     real = held_out.batch(random_rows(len(held_out), num or _MAX_COMPARED, seed))
     with noise_of(torch.device("cpu"), seed, FITTING):
         trained = train.batch(random_rows(len(train), _MAX_COMPARED, seed))
@@ -157,11 +156,17 @@ def compare_by_modality(
         new, real.nan_masked_x(), trained.nan_masked_x(), reconstructions=reconstruct(real), seed=seed
     )
     if compared is None:
-        raise _no_measures(modality)
+        raise _without_measures(modality)
     return compared
 
 
-def _no_measures(modality: Modality) -> AeframeError:
+def check_has_measures(modality: Modality) -> None:
+    """Raise the error of `compare_by_modality` for a modality without measures, before anything is computed."""
+    if not has_own_measures(modality):
+        raise _without_measures(modality)
+
+
+def _without_measures(modality: Modality) -> AeframeError:
     return AeframeError(
         f"modality {type(modality).__name__} has no measures of its own for new samples; compare them in a feature "
         f"space: --features {','.join(modality.feature_spaces) or 'NAME'}"

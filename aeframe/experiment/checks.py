@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType, TracebackType
 from typing import Any
@@ -21,8 +21,9 @@ from aeframe.data.in_memory import build_dataset
 from aeframe.data.modality import Dataset, Modality
 from aeframe.errors import AeframeError
 from aeframe.experiment.objects import RunObjects
+from aeframe.experiment.suggestions import alternatives, suggestion
 from aeframe.factory import build, signature
-from aeframe.kinds import SLOTS
+from aeframe.kinds import KINDS, SLOTS
 from aeframe.model.assembly import assemble
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.parts.activations import ActivationTraits, traits
@@ -101,16 +102,30 @@ def check_parts(
     spec = replace(spec, condition=spec.condition + config["label_classes"])
     if config["pairs"]:
         spec = replace(spec, extras={**spec.extras, "partner": spec.shape})
+    _check_corruption(config, spec)
     _check_domains(config, spec)
     if spec.unordered:
         _check_unordered(config, spec)
     _check_requirements(config)
+    if spec.domain.has_classes:
+        _check_no_gradient(config, spec)
     model = dry_run(config, spec, modules)
     _check_output_range(config, model.loss, spec)
     _check_last_activation(config, model)
     _warn_if_identity_fits(model, spec)
     _warn_of_unused_critics(model)
     return spec
+
+
+def _check_corruption(config: Mapping[str, Any], spec: DataSpec) -> None:
+    """Build the corruption, to raise its own error for the shape of the data before those of other parts.
+
+    A recipe whose corruption needs positions, such as ``mae``, has further parts that need them.
+    """
+    part = registry().load("corruption", config["corruption"]["name"])
+    available = {"shape": spec.shape, "domain": spec.domain, "spec": spec}
+    if isinstance(part, type) and available.keys() >= {*signature(part).injected}:
+        build("corruption", config["corruption"], **available)
 
 
 def _check_domains(config: Mapping[str, Any], spec: DataSpec) -> None:
@@ -122,8 +137,9 @@ def _check_domains(config: Mapping[str, Any], spec: DataSpec) -> None:
         domains = domains_of(kind, name)
         if spec.domain.kind not in domains:
             raise AeframeError(
-                f"{kind} '{name}' is for data that are {_or(sorted(domains))}, but these are {spec.domain.summary}; "
-                f"{_suggestion(kind, fits)}"
+                f"{kind} '{name}' is for data that are {alternatives(sorted(domains))}, but these are "
+                f"{spec.domain.summary}; "
+                f"{suggestion(kind, fits, replaced=config[kind])}"
             )
 
 
@@ -144,6 +160,26 @@ def _takes_shape(part: Any, spec: DataSpec) -> bool:
     return True
 
 
+def _check_no_gradient(config: Mapping[str, Any], spec: DataSpec) -> None:
+    """Raise an error for penalties and critics that need a gradient through a reconstruction that has classes."""
+    chosen = [
+        (kind, label)
+        for kind in ("penalty", "critic")
+        for label, options in (config[KINDS[kind].key] or {}).items()
+        if registry().load(kind, (options or {}).get("name", label)).feeds_reconstruction
+    ]
+    if not chosen:
+        return
+    keys = [f"{KINDS[kind].key}.{label}" for kind, label in chosen]
+    keys += [f"optimizers.{label}" for kind, label in chosen if kind == "critic" and label in config["optimizers"]]
+    kind, label = chosen[0]
+    overrides = " ".join(f"'~{key}'" for key in keys)
+    raise AeframeError(
+        f"{kind} '{label}' needs a gradient through the reconstruction, which has classes in data that are "
+        f"{spec.domain.summary}; leave it out with {overrides}"
+    )
+
+
 def _check_unordered(config: Mapping[str, Any], spec: DataSpec) -> None:
     """Raise an error for a part that compares or chooses elements by their position, which unordered data do not have.
 
@@ -162,7 +198,7 @@ def _check_unordered(config: Mapping[str, Any], spec: DataSpec) -> None:
             does = "compares each element of x with the one of the reconstruction at the same position"
             raise AeframeError(
                 f"{kind} '{name}' {does if kind == 'loss' else 'chooses elements by their position'}, and {unordered}; "
-                f"{_suggestion(kind, fits, first=own)}"
+                f"{suggestion(kind, fits, first=own)}"
             )
     for label, options in (config["metrics"] or {}).items():
         if options is not None and _is_by_position("metric", options.get("name", label)):
@@ -199,7 +235,7 @@ def _check_output_range(config: Mapping[str, Any], loss: Loss, spec: DataSpec) -
         raise AeframeError(
             f"loss '{config['loss']['name']}' with these options reconstructs values in {_range(output_range)}, but "
             f"the data are {spec.domain.summary}, in {_range(ActivationTraits(low, high, (True, True)))}; "
-            f"an activation that fits is {_or(_activations_onto(low, high))}"
+            f"an activation that fits is {alternatives(_activations_onto(low, high))}"
         )
 
 
@@ -217,12 +253,12 @@ def _check_space(kind: str, name: str, latent: str) -> None:
     """
     part, latent_class = registry().load(kind, name), registry().load("latent", latent)
     if not _supports_space(part, latent_class):
-        suggestion = _suggestion(
+        choice = suggestion(
             kind, lambda part: part.requires <= latent_class.provides and _supports_space(part, latent_class)
         )
         raise AeframeError(
-            f"{kind} '{name}' is a density of {_or(sorted(part.spaces))} space, but the codes of latent '{latent}' "
-            f"live in {latent_class.space} space; {suggestion}"
+            f"{kind} '{name}' is a density of {alternatives(sorted(part.spaces))} space, but the codes of latent "
+            f"'{latent}' live in {latent_class.space} space; {choice}"
         )
 
 
@@ -241,8 +277,8 @@ def _check_provides(kind: str, name: str, latent: str) -> None:
         raise AeframeError(
             f"{kind} '{name}' requires a latent that provides {_listing(requires)}, but '{latent}' provides "
             f"{_listing(provides)}; "
-            f"{_suggestion('latent', lambda part: requires <= part.provides)}, or with '{latent}' "
-            f"{_suggestion(kind, lambda part: part.requires <= provides and _supports_space(part, latent_class))}"
+            f"{suggestion('latent', lambda part: requires <= part.provides)}, or with '{latent}' "
+            f"{suggestion(kind, lambda part: part.requires <= provides and _supports_space(part, latent_class))}"
         )
 
 
@@ -295,28 +331,6 @@ def _warn_of_unused_critics(model: Autoencoder) -> None:
                 SuspiciousConfigWarning,
                 stacklevel=3,
             )
-
-
-def _suggestion(kind: str, fits: Callable[[Any], bool], *, first: str | None = None) -> str:
-    """Return ``"choose loss=mae or mse"``: the names of all registered parts that fit and can be imported.
-
-    A part that wraps a module of the user's program has no name to choose. The name `first` comes first, if it fits.
-    """
-    names = []
-    for name in registry().names(kind):
-        try:
-            part = registry().load(kind, name)
-        except AeframeError:
-            continue
-        if fits(part) and "module" not in signature(part).injected:
-            names.append(name)
-    names.sort(key=lambda name: name != first)
-    return f"choose {kind}={_or(names)}" if names else f"no {kind} that is installed fits"
-
-
-def _or(names: Sequence[str]) -> str:
-    *first, last = names
-    return f"{', '.join(first)} or {last}" if first else last
 
 
 def _activations_onto(low: float, high: float) -> list[str]:

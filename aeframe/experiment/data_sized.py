@@ -28,8 +28,9 @@ def with_chosen(config: Mapping[str, Any], num_samples: int, world: int) -> tupl
     """
     config, notes = dict(config), []
     if config["batch_size"] is None:
-        config["batch_size"] = size = default_batch_size(num_samples, world)
-        if size != USUAL_BATCH_SIZE:
+        preferred = config["default_batch_size"]
+        config["batch_size"] = size = default_batch_size(num_samples, world, preferred)
+        if size != (preferred or USUAL_BATCH_SIZE):
             notes.append(f"batch_size={size}, because there are {_samples(num_samples)}")
     if config["max_epochs"] is None:
         per_epoch = math.ceil(num_samples / config["batch_size"])
@@ -70,4 +71,4 @@ def with_stored_choices(config: Mapping[str, Any], folder: RunFolder) -> dict[st
 
 
 def _samples(num: int) -> str:
-    return f"only {num} training samples" if num < 2 * USUAL_BATCH_SIZE else f"{num:,} training samples"
+    return f"{num:,} training samples"

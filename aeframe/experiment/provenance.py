@@ -110,7 +110,8 @@ def _choice(loader: _RecordingLoader, group: str, overrides: list[str]) -> Prove
     metadata = composed.override_metadata.get(group)
     if metadata is not None and metadata.external_override:
         of_group = [override for override in overrides if override.partition("=")[0] == group]
-        implied = f"the default data of modality '{composed.known_choices.get('modality')}'"
+        of_modality = f"of modality '{composed.known_choices.get('modality')}'"
+        implied = f"the default data {of_modality}" if group == "data" else f"the substitute {of_modality}"
         sources.append(ValueSource(name, f"the command line: {of_group[-1]}" if of_group else implied))
     return Provenance(name, sources, None, loader.get_group_options(group))
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from aeframe.data.where import Where
 from aeframe.errors import AeframeError
-from aeframe.model_store.inputs import Condition
+from aeframe.model_store.inputs import Condition, as_condition
 from aeframe.model_store.trained_model import TrainedModel
 
 _RAREST = 10_000
@@ -63,6 +63,16 @@ def condition_of(model: TrainedModel, where: Sequence[Where]) -> tuple[Any, list
     if model.labels.num_classes:
         return next(iter(values.values())), rest
     return _with_numbers(model, values), rest
+
+
+def condition_numbers(model: TrainedModel, condition: Condition | None, num: int) -> Tensor | None:
+    """Return the condition of `num` samples as the model receives it, ``(num, C)``; None for a model without one.
+
+    Raises:
+        AeframeError: The condition is missing, of another shape, or has an unknown label or category.
+    """
+    encoded = model.encoded(condition, num)
+    return as_condition(f"model '{model.name}'", encoded, model.spec, num, model.labels)
 
 
 def sample_where(

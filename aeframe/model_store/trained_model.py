@@ -117,7 +117,7 @@ class TrainedModel:
             batch = replace(batch, extras={**batch.extras, "label": label})
         given = samples.condition if condition is None else condition
         if given is not None:
-            return replace(batch, condition=self._encoded(given, len(batch)))
+            return replace(batch, condition=self.encoded(given, len(batch)))
         coding = self.data.condition
         if coding is not None and coding.is_in(samples.x):
             return replace(batch, condition=coding.encode(self._who(), samples.x))
@@ -175,7 +175,7 @@ class TrainedModel:
         check_batch_size(self._who(), batch_size)
         check_draw(self._who(), self.model.loss, self.spec, draw=draw)
         codes = as_codes(self._who(), z, self.model.latent.shape)
-        conditions = as_condition(self._who(), self._encoded(condition, len(codes)), self.spec, len(codes), self.labels)
+        conditions = as_condition(self._who(), self.encoded(condition, len(codes)), self.spec, len(codes), self.labels)
         decoded = []
         with evaluation_mode(self.model):
             for start in range(0, len(codes), batch_size):
@@ -473,13 +473,13 @@ class TrainedModel:
         # Frames, strings and pictures are in the unit of the training data; arrays are prepared already.
         x = x if isinstance(x, (Batch, Tensor, np.ndarray)) else self.prepare(x)
         num = len(x) if isinstance(x, Batch) or x.ndim else 1
-        batch = as_batch(self._who(), x, self._encoded(condition, num), self.spec, self.labels, mask)
+        batch = as_batch(self._who(), x, self.encoded(condition, num), self.spec, self.labels, mask)
         if self.data.value_range is not None:
             warn_if_far(self._who(), batch, self.data.value_range, is_prepared=is_prepared)
         return batch
 
-    def _encoded(self, condition: Any, num: int) -> Any:
-        """Return the condition of `num` samples as numbers ``(N, C)`` if modality or data encode its categories."""
+    def encoded(self, condition: Any, num: int) -> Any:
+        """Return the condition of `num` samples, as numbers ``(N, C)`` if modality or data encode its categories."""
         if condition is None or self.labels.num_classes:
             return condition
         return encode_condition(self._who(), for_each_sample(condition, num), self.modality, self.data.condition)

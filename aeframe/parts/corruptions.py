@@ -28,6 +28,12 @@ class Corruption(nn.Module):
     by_position: ClassVar[bool] = False
     """Whether it chooses positions along the axes of x, which unordered elements (`DataSpec.unordered`) do not have."""
 
+    hides: ClassVar[bool] = False
+    """Whether it hides elements of x, which encoders then distinguish from values of 0 by the mask."""
+
+    compares_samples: ClassVar[bool] = False
+    """Whether the input of a sample depends on the other samples of its batch."""
+
     def forward(self, batch: Batch) -> Batch:
         """Return the batch with corrupted x ``(B, *shape)``."""
         return batch.with_x(self.corrupt(batch.x))

@@ -28,8 +28,10 @@ class _PositionMask(Corruption):
     Arguments are those of the subclasses, and `who`: kind and name of the corruption, for error messages.
     """
 
-    domains = Corruption.domains | {"category", "mixed"}
+    # Without mixed: the elements of such a sample are no positions; corruption elements hides them.
+    domains = Corruption.domains | {"category"}
     by_position = True
+    hides = True
 
     def __init__(
         self, who: str, shape: Shape, domain: Domain, *, ratio: float, value: float, in_evaluation: bool
@@ -37,7 +39,7 @@ class _PositionMask(Corruption):
         super().__init__()
         if not 0 <= ratio < 1:
             raise AeframeError(f"{who} needs ratio in [0, 1), found {ratio}")
-        self.positions = positions_of(who, shape, domain, "corruption=masking with encoder=mlp")
+        self.positions = positions_of(who, shape, domain, "model=dae corruption=elements")
         self.value, self.in_evaluation = value, in_evaluation
 
     def sample_hidden(self, num: int, device: torch.device) -> tuple[Tensor, dict[str, Tensor]]:

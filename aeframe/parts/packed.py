@@ -73,6 +73,14 @@ class Packing(nn.Module):
         ones = x.new_ones(num, len(self.start)) if mask is None else mask.index_select(1, self.discrete).to(x.dtype)
         return packed.scatter(1, self.start + x.index_select(1, self.discrete).long(), ones)
 
+    def elements(self, packed: Tensor) -> Tensor:
+        """Return the elements ``(B, D)`` of vectors ``(B, W)`` of `one_hot`; NaN for classes that were masked."""
+        elements = packed.new_empty(packed.shape[0], len(self.real) + len(self.discrete))
+        elements = elements.index_copy(1, self.real, packed.index_select(1, self.real_position))
+        largest = self._largest(packed.T.index_select(0, self.class_position)).T
+        classes = self.most_probable(packed).to(packed.dtype).masked_fill(largest <= 0, torch.nan)
+        return elements.index_copy(1, self.discrete, classes)
+
     def cross_entropy(self, packed: Tensor, x: Tensor) -> Tensor:
         """Return -log p ``(..., B, C)`` of the classes in x ``(B, D)``, in nats; `packed` ``(..., B, W)`` has logits.
 

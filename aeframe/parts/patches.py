@@ -20,7 +20,7 @@ def positions_of(who: str, shape: Shape, domain: Domain, instead: str) -> Shape:
         AeframeError: A shape with no spatial axis or more than three; the message recommends `instead`, such as
             ``loss=mse``.
     """
-    positions = shape if len(shape) == 1 and domain.has_classes else shape[1:]
+    positions = shape if len(shape) == 1 and domain.kind == "category" else shape[1:]
     if not 1 <= len(positions) <= 3:
         flat = "flat " if len(shape) == 1 else ""
         raise AeframeError(

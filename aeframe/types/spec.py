@@ -42,6 +42,7 @@ class Domain:
     ``real``; ``unit``: [0, 1]; ``signed``: [-1, 1]; ``binary``: {0, 1}; ``count``: {0, 1, 2, ...};
     ``category(n)``: integer classes {0, ..., n - 1}; ``simplex``: non-negative, with sum 1 along the last axis;
     ``mixed(0,5,2)``: samples ``(D,)`` whose elements have domains of their own, a real number (0) or one of n classes.
+    In ``mixed(0+5,2)`` the first two elements are one group, such as the value and the mode of one column of a table.
     """
 
     kind: DomainKind
@@ -49,20 +50,33 @@ class Domain:
     """The n of ``category(n)``; None for every other kind."""
     element_classes: tuple[int, ...] = ()
     """The number of classes of each element of ``mixed``, 0 for a real number; empty for every other kind."""
+    element_groups: tuple[int, ...] = ()
+    """The number of elements in each group of ``mixed``, in their order; empty if each element is its own group."""
 
     @classmethod
-    def mixed(cls, element_classes: Sequence[int]) -> Domain:
+    def mixed(cls, element_classes: Sequence[int], element_groups: Sequence[int] = ()) -> Domain:
         """Return the domain of samples ``(D,)`` with D numbers of classes, 0 for a real number.
 
+        Args:
+            element_classes: The number of classes of each element.
+            element_groups: The number of adjacent elements in each group, D in all; by default 1.
+
         Raises:
-            AeframeError: There is no element, or a number is negative.
+            AeframeError: There is no element, a number is negative, or the groups have not D elements.
         """
         if not element_classes or min(element_classes) < 0:
             raise AeframeError(
                 "domain mixed needs a number of classes for each element, 0 for a real number, found "
                 f"{list(element_classes)}"
             )
-        return cls("mixed", element_classes=tuple(element_classes))
+        if element_groups and (min(element_groups) < 1 or sum(element_groups) != len(element_classes)):
+            raise AeframeError(
+                f"domain mixed needs groups of at least one element, {len(element_classes)} elements in all, found "
+                f"{list(element_groups)}"
+            )
+        # Groups of one element are the default, so that equal domains compare equal.
+        groups = tuple(element_groups) if len(element_groups) != len(element_classes) else ()
+        return cls("mixed", element_classes=tuple(element_classes), element_groups=groups)
 
     @classmethod
     def parse(cls, text: str) -> Domain:
@@ -71,10 +85,10 @@ class Domain:
         Raises:
             AeframeError: An unknown domain; the message names the nearest one.
         """
-        match = re.fullmatch(r"([a-z]+)(?:\(([\d,*]+)\))?", text.strip())
+        match = re.fullmatch(r"([a-z]+)(?:\(([\d,*+]+)\))?", text.strip())
         kind, argument = match.groups() if match else (text, None)
-        if kind == "mixed" and argument is not None and (counts := _run_lengths(argument)):
-            return cls.mixed(counts)
+        if kind == "mixed" and argument is not None and (groups := _run_lengths(argument)):
+            return cls.mixed([classes for group in groups for classes in group], [len(group) for group in groups])
         is_number = argument is not None and argument.isdecimal()
         if kind not in _BOUNDS or kind == "mixed" or (is_number if kind != "category" else not is_number):
             known = [k for k in _BOUNDS if k not in _WITH_ARGUMENT] + list(_WITH_ARGUMENT.values())
@@ -83,8 +97,13 @@ class Domain:
 
     def __str__(self) -> str:
         if self.kind == "mixed":
-            runs = ((classes, len(list(run))) for classes, run in itertools.groupby(self.element_classes))
-            return f"mixed({','.join(f'{classes}*{num}' if num > 1 else str(classes) for classes, num in runs)})"
+            elements = iter(self.element_classes)
+            groups = (
+                "+".join(str(classes) for classes in itertools.islice(elements, size))
+                for size in self.element_groups or [1] * len(self.element_classes)
+            )
+            runs = ((group, len(list(run))) for group, run in itertools.groupby(groups))
+            return f"mixed({','.join(f'{group}*{num}' if num > 1 else group for group, num in runs)})"
         return f"{self.kind}({self.classes})" if self.kind == "category" else self.kind
 
     @property
@@ -118,7 +137,18 @@ class Domain:
 
     def with_condition(self, num: int) -> Domain:
         """Return the domain of a sample to which a condition of `num` numbers is appended."""
-        return Domain.mixed((*self.element_classes, *[0] * num)) if self.kind == "mixed" else self
+        if self.kind != "mixed":
+            return self
+        groups = (*self.element_groups, *[1] * num) if self.element_groups else ()
+        return Domain.mixed((*self.element_classes, *[0] * num), groups)
+
+    def group_numbers(self, shape: Shape) -> Tensor:
+        """Return the number of the group of each element of a flattened sample, ``(D,)`` int64, from 0.
+
+        Only samples of ``mixed`` have groups of several elements.
+        """
+        sizes = torch.tensor(self.element_groups or [1] * math.prod(shape), device="cpu")
+        return torch.arange(len(sizes), device="cpu").repeat_interleave(sizes)
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -143,10 +173,13 @@ class Domain:
         return bad.flatten(1).any(1) if bad.ndim > 1 else bad
 
 
-def _run_lengths(text: str) -> tuple[int, ...]:
-    """Return the numbers of ``0*3,5``: (0, 0, 0, 5); empty if the text has another form."""
-    runs = [re.fullmatch(r"(\d+)(?:\*(\d+))?", part) for part in text.split(",")]
-    return () if None in runs else tuple(int(run[1]) for run in runs if run for _ in range(int(run[2] or 1)))
+def _run_lengths(text: str) -> tuple[tuple[int, ...], ...]:
+    """Return the numbers of ``0*2,0+5`` by group: ((0,), (0,), (0, 5)); empty if the text has another form."""
+    runs = [re.fullmatch(r"(\d+(?:\+\d+)*)(?:\*(\d+))?", part) for part in text.split(",")]
+    if None in runs:
+        return ()
+    groups = ((tuple(map(int, run[1].split("+"))), int(run[2] or 1)) for run in runs if run)
+    return tuple(group for group, num in groups for _ in range(num))
 
 
 def _outside_classes(x: Tensor, element_classes: tuple[int, ...]) -> Tensor:

@@ -163,3 +163,20 @@ def test_a_source_may_choose_the_training_order_of_each_epoch() -> None:
 def test_a_batch_size_that_is_not_set_fits_the_data(length: int, world: int, batch_size: int) -> None:
     assert default_batch_size(length, world) == batch_size
     assert len(BatchPlan(length, batch_size, seed=0, shuffle=True, world=world)) >= 1
+
+
+@pytest.mark.parametrize(
+    ("length", "world", "preferred", "size"),
+    [
+        (800, 1, 500, 500),
+        (500, 1, 500, 500),
+        (499, 1, 500, 499),
+        (10, 1, 500, 10),
+        (10, 8, 500, 16),
+        (800, 1, None, 64),
+    ],
+)
+def test_the_batch_size_of_a_recipe_is_at_most_the_number_of_samples(
+    length: int, world: int, preferred: int | None, size: int
+) -> None:
+    assert default_batch_size(length, world, preferred) == size

@@ -79,7 +79,7 @@ def test_a_corruption_for_other_data_is_refused() -> None:
     assert found == (
         "corruption 'gaussian' is for data that are binary, count, real, signed, simplex or unit, but these are "
         # Patches and frames need spatial axes.
-        "category(4); choose corruption=blocks, none or spans"
+        "category(4); choose corruption=blocks, elements, none, spans or swap_noise"
     )
 
 

@@ -428,7 +428,7 @@ def test_a_batch_size_gives_way_unless_it_is_set(tmp_path: Path, capfd: pytest.C
     x = np.random.default_rng(0).normal(size=(30, 4))
     settings = {"model": "ae", "pictures": False, "max_epochs": 1, "root": str(tmp_path)}
     run = aeframe.fit(x, **settings)
-    note = "batch_size=8, because there are only 24 training samples"
+    note = "batch_size=8, because there are 24 training samples"
     assert note in capfd.readouterr().err
     assert run.model.config["batch_size"] == 8
     assert f"- {as_markdown(note)}\n" in (run.folder / "model" / "card.md").read_text()

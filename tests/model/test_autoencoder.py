@@ -371,7 +371,7 @@ def test_the_decoder_reads_the_latent_s_decoder_input_and_the_loss_completes_by_
             return output if batch is None else output * batch.extras["size"].reshape(-1, 1, 1, 1)
 
     spec = DataSpec(SHAPE, Domain("real"), extras={"size": ()})
-    encoder = MLPEncoder(SHAPE, spec.domain, hidden=(5,))
+    encoder = MLPEncoder(SHAPE, spec.domain, NoCorruption(), hidden=(5,))
     latent = Doubled((5,), dim=3)
     model = Autoencoder(
         spec,

@@ -165,12 +165,12 @@ def test_error_messages() -> None:
         (
             "patches", (30,), {},
             "corruption patches needs channels at positions, (C, T), (C, H, W) or (C, D, H, W), found the flat shape "
-            "(30,); choose corruption=masking with encoder=mlp",
+            "(30,); choose model=dae corruption=elements",
         ),
         (
             "blocks", (1, 2, 2, 2, 2), {},
             "corruption blocks needs channels at positions, (C, T), (C, H, W) or (C, D, H, W), found the shape "
-            "(1, 2, 2, 2, 2); choose corruption=masking with encoder=mlp",
+            "(1, 2, 2, 2, 2); choose model=dae corruption=elements",
         ),
         (
             "patches", (1, 9, 8), {},

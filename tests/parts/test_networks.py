@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from aeframe.errors import AeframeError
 from aeframe.factory import build
 from aeframe.parts.activations import MakeActivation
+from aeframe.parts.corruptions import NoCorruption
 from aeframe.parts.networks.base import Encoder
 from aeframe.parts.networks.blocks import Upsample, halved_sizes, norm_layers
 from aeframe.types import Batch, Domain, Shape
@@ -29,7 +30,9 @@ def _seeded() -> None:
 
 
 def make_encoder(name: str, shape: Shape, domain: str = "real", **options: Any) -> Any:
-    return build("encoder", {"name": name, **options}, shape=shape, domain=Domain.parse(domain))
+    return build(
+        "encoder", {"name": name, **options}, shape=shape, domain=Domain.parse(domain), corruption=NoCorruption()
+    )
 
 
 def make_decoder(config: dict[str, Any], z_shape: Shape, out_shape: Shape, encoder: Encoder | None = None) -> Any:

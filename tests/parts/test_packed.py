@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from aeframe.errors import AeframeError
 from aeframe.parts.losses.mixed import Mixed
 from aeframe.parts.packed import Packing
 from aeframe.types import Batch, Domain
@@ -126,6 +127,38 @@ def test_a_mixed_domain_is_written_with_its_classes(text: str, classes: tuple[in
     assert domain.element_classes == classes
     assert str(domain) == text
     assert domain.with_condition(2).element_classes == (*classes, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "groups", "numbers"),
+    [
+        ("mixed(0+5,2)", (2, 1), [0, 0, 1]),
+        ("mixed(0+11*2,4,0+0+3)", (2, 2, 1, 3), [0, 0, 1, 1, 2, 3, 3, 3]),
+        ("mixed(0*2,3)", (), [0, 1, 2]),
+    ],
+)
+def test_a_mixed_domain_is_written_with_its_groups(text: str, groups: tuple[int, ...], numbers: list[int]) -> None:
+    domain = Domain.parse(text)
+    assert domain.element_groups == groups
+    assert str(domain) == text
+    assert domain.group_numbers((len(numbers),)).tolist() == numbers
+    assert domain.with_condition(2).group_numbers((len(numbers) + 2,)).tolist() == [
+        *numbers,
+        numbers[-1] + 1,
+        numbers[-1] + 2,
+    ]
+    # Groups of one element are those of a domain without groups.
+    assert Domain.mixed((0, 3), (1, 1)) == Domain.mixed((0, 3))
+    assert Domain("unit").group_numbers((2, 3)).tolist() == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("groups", [(1,), (2, 0), (2, 2)])
+def test_groups_with_another_number_of_elements_are_an_error(groups: tuple[int, ...]) -> None:
+    with pytest.raises(AeframeError) as error:
+        Domain.mixed((0, 3), groups)
+    assert str(error.value) == (
+        f"domain mixed needs groups of at least one element, 2 elements in all, found {list(groups)}"
+    )
 
 
 def test_values_outside_of_a_mixed_domain_are_found() -> None:

@@ -243,23 +243,26 @@ class Loader(ConfigLoaderImpl):
         return f"~{override.key_or_group}" if override.value() is None else line
 
     def _implied_choices(self, config_name: str | None, overrides: list[str]) -> list[str]:
-        """Return the override that chooses the modality's default dataset, or the modality of a file's dataset.
+        """Return overrides for the modality's default dataset, or the modality of a file's dataset, and substitutes.
 
         A registered dataset chooses its modality itself; an option file such as ``data/mine.yaml`` only names one.
+        For substitutes see `aeframe.data.modality.Modality`.
         """
         parsed = self._parsed(overrides)
         lines = [str(each.input_line) for each in parsed if self._is_choice(each) or each.is_hydra_override()]
         key = (config_name, tuple(lines))
         if key not in self._implied:
-            choices = self.compute_defaults_list(config_name, lines, RunMode.MULTIRUN).overrides.known_choices
-            modality, data = choices.get("modality"), choices.get("data")
-            self._implied[key] = []
+            chosen = self.compute_defaults_list(config_name, lines, RunMode.MULTIRUN).overrides
+            modality, data = chosen.known_choices.get("modality"), chosen.known_choices.get("data")
+            implied: list[str] = []
             if data is None and modality is not None:
                 dataset = registry().load("modality", modality).dataset
-                self._implied[key] = [f"data={dataset}"] if dataset is not None else []
+                implied = [f"data={dataset}"] if dataset is not None else []
             elif isinstance(data, str) and not any(each.key_or_group == "modality" for each in parsed):
                 of_data = self._modality_of_file(data)
-                self._implied[key] = [f"modality={of_data}"] if of_data not in (None, modality) else []
+                if of_data not in (None, modality):
+                    modality, implied = of_data, [f"modality={of_data}"]
+            self._implied[key] = implied + (_substitutes(chosen, modality) if isinstance(modality, str) else [])
         return self._implied[key]
 
     def _modality_of_file(self, data: str) -> str | None:
@@ -270,6 +273,21 @@ class Loader(ConfigLoaderImpl):
         if not isinstance(name, str) or not registry().has("dataset", name):
             return None
         return str(registry().load("dataset", name).modality)
+
+
+def _substitutes(chosen: Any, modality: str) -> list[str]:
+    """Return overrides that replace parts which a recipe chooses, and which exclude the data of a modality.
+
+    Args:
+        chosen: Hydra's `Overrides` of a defaults list: the name that is chosen in each group, and by which file.
+        modality: The name of the modality.
+    """
+    overrides = []
+    for group, names in registry().load("modality", modality).substitutes.items():
+        name, by = chosen.known_choices.get(group), chosen.override_metadata.get(group)
+        if name in names and by is not None and str(by.containing_config_path).startswith("model/"):
+            overrides.append(f"{group}={names[name]}")
+    return overrides
 
 
 def point_name(overrides: Sequence[str]) -> str:

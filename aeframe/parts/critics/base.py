@@ -19,6 +19,8 @@ class Critic(nn.Module):
     and ``features(batch)`` (penalty feature_matching).
     """
 
+    feeds_reconstruction: ClassVar[bool] = False
+    """Whether it receives the reconstruction, with a gradient, which data with classes do not have."""
     batch_terms: ClassVar[frozenset[str]] = frozenset()
     """Names of loss terms that compare the samples of a batch, so that a sample's value depends on the others."""
     start: int = 0

@@ -63,6 +63,8 @@ class DiscriminatorX(Critic):
         scales: Number of networks; each receives x at half the resolution of the previous one.
     """
 
+    feeds_reconstruction = True
+
     averages: Tensor
     """``(3,)``: exponentially decayed sums over batches of the mean logit of data, the mean logit of reconstructions,
     and 1. The first two divided by the third are the running averages, without bias from the initial zeros."""

@@ -9,10 +9,12 @@ import itertools
 import math
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from aeframe.errors import AeframeError
 from aeframe.parts.activations import MakeActivation
+from aeframe.parts.corruptions import Corruption
 from aeframe.parts.networks.base import Decoder, Encoder
 from aeframe.parts.packed import Packing
 from aeframe.tensors import broadcast_mask
@@ -45,16 +47,22 @@ class MLPEncoder(Encoder):
     Args:
         shape: Shape of one sample.
         domain: The set of values that x can take.
+        corruption: Corruption of the model. If it hides elements of flat samples, the first layer also receives which
+            numbers are masked; of those with classes in their group it receives no class.
         hidden: Units of each layer.
         activation: The activation after each layer; null takes the model's activation.
         norm: Whether a layer norm comes before each activation.
         dropout: Fraction of each layer's outputs that is dropped in training.
     """
 
+    marked: Tensor
+    """``(E,)``: the indices of the elements for which the first layer receives whether they are masked."""
+
     def __init__(
         self,
         shape: Shape,
         domain: Domain,
+        corruption: Corruption,
         *,
         hidden: tuple[int, ...] = (512, 256),
         activation: MakeActivation | None = None,
@@ -67,6 +75,9 @@ class MLPEncoder(Encoder):
         self.classes = domain.classes
         self.packing = Packing(domain.element_classes) if domain.kind == "mixed" else None
         size = math.prod(shape) * (domain.classes or 1) if self.packing is None else self.packing.size
+        marked = _without_classes(domain, shape) if corruption.hides and len(shape) == 1 else []
+        self.register_buffer("marked", torch.tensor(marked, dtype=torch.int64), persistent=False)
+        size += len(marked)
         self.layers = dense_layers([size, *hidden], activation, norm=norm, dropout=dropout)
         self.out_shape = (hidden[-1] if hidden else size,)
         self._mirrored_decoder = {
@@ -86,11 +97,29 @@ class MLPEncoder(Encoder):
             x = x if batch.mask is None else x * broadcast_mask(batch.mask, x.ndim)
         # Without layers there are no parameters: x keeps its precision, and integers become float32.
         like = next(self.parameters(), x if x.is_floating_point() else x.float())
-        features: Tensor = self.layers(x.flatten(1).to(like.dtype))
+        features: Tensor = self.layers(self._with_marks(x.flatten(1).to(like.dtype), batch.mask))
         return features
+
+    def _with_marks(self, flat: Tensor, mask: Tensor | None) -> Tensor:
+        """Return flat samples ``(B, W)`` with one number for each marked element: 1 where it is masked, else 0."""
+        num = self.marked.shape[0]
+        if not num:
+            return flat
+        if mask is None:
+            return torch.cat([flat, flat.new_zeros(flat.shape[0], num)], 1)
+        return torch.cat([flat, (~mask.index_select(1, self.marked)).to(flat.dtype)], 1)
 
     def mirrored_decoder_config(self) -> dict[str, Any]:
         return self._mirrored_decoder
+
+
+def _without_classes(domain: Domain, shape: Shape) -> list[int]:
+    """Return the indices of the elements of flat samples in whose group no element has classes."""
+    if domain.kind != "mixed":
+        return [] if domain.has_classes else list(range(*shape))
+    groups = domain.group_numbers(shape).tolist()
+    with_classes = {group for group, classes in zip(groups, domain.element_classes, strict=True) if classes}
+    return [index for index, group in enumerate(groups) if group not in with_classes]
 
 
 class MLPDecoder(Decoder):

@@ -30,6 +30,8 @@ class AdversarialPenalty(Penalty):
         critic: Label of the discriminator in ``critics:``.
     """
 
+    feeds_reconstruction = True
+
     def __init__(
         self, *, weight: Schedule = fixed(0.1), adaptive: bool = False, critic: str = "discriminator_x"
     ) -> None:

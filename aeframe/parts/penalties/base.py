@@ -19,6 +19,8 @@ class Penalty(nn.Module):
     weight: Schedule
     batch_term: ClassVar[bool] = False
     """Whether the penalty compares the samples of a batch, so that a sample's value depends on the others."""
+    feeds_reconstruction: ClassVar[bool] = False
+    """Whether another network receives the reconstruction, with a gradient, which data with classes do not have."""
     used_critics: Mapping[str, tuple[str, ...]] = {}
     """Names of the methods that the penalty calls of each critic, by the critic's label in the config section
     ``critics:``."""

@@ -28,6 +28,8 @@ class FeatureConsistency(Penalty):
             reduce the penalty by features that do not depend on x.
     """
 
+    feeds_reconstruction = True
+
     def __init__(
         self,
         *,

@@ -25,6 +25,8 @@ class FeatureMatching(Penalty):
         critic: Label of the discriminator in ``critics:``.
     """
 
+    feeds_reconstruction = True
+
     def __init__(
         self,
         *,

@@ -37,6 +37,8 @@ class Perceptual(Penalty):
         seed: Seed of random weights, independent of the run's seed.
     """
 
+    feeds_reconstruction = True
+
     def __init__(
         self,
         spec: DataSpec,

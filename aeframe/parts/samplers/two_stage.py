@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from aeframe.errors import AeframeError
+from aeframe.parts.corruptions import NoCorruption
 from aeframe.parts.gradient_descent import minimise, random_batches
 from aeframe.parts.latents.gaussian import Gaussian
 from aeframe.parts.losses.likelihoods import Gaussian as GaussianLoss
@@ -92,7 +93,7 @@ class _SecondStage(nn.Module):
 
     def __init__(self, dim: int, hidden: tuple[int, ...]) -> None:
         super().__init__()
-        self.encoder = MLPEncoder((dim,), Domain("real"), hidden=hidden)
+        self.encoder = MLPEncoder((dim,), Domain("real"), NoCorruption(), hidden=hidden)
         self.latent = Gaussian(self.encoder.out_shape, dim=dim)
         self.prior = StandardNormal(self.latent.shape)
         self.decoder = MLPDecoder(self.latent.shape, (1, dim), hidden=hidden[::-1])

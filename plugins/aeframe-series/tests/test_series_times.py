@@ -79,8 +79,8 @@ def test_day_and_month_that_cannot_be_told_apart() -> None:
     with pytest.raises(AeframeError) as error:
         parsed(cells)
     assert str(error.value) == (
-        "a.csv: day and month cannot be told apart in the times ('01/01/2021' fits %d/%m/%Y and %m/%d/%Y); set "
-        "data.day_first to true or false, or data.time_format"
+        "a.csv: day and month cannot be told apart in the dates ('01/01/2021' fits %d/%m/%Y and %m/%d/%Y); set "
+        "data.day_first to true or false, or data.time_format=%d/%m/%Y"
     )
     assert parsed(cells, day_first=True).values[1] == np.datetime64("2021-02-01")
     assert parsed(cells, day_first=False).values[1] == np.datetime64("2021-01-02")

@@ -328,7 +328,17 @@ def test_columns_of_the_condition_are_set(tmp_path: Path, capsys: pytest.Capture
     out = tmp_path / "horses.csv"
     where = ("--where", "animal=horse", "--where", "legs=4", "--where", "weight>300")
     verb("generate", tmp_path / "run", "-n", 30, "--seed", 0, *where, "-o", out)
-    assert pd.read_csv(out)["weight"].min() > 300
+    written, trained = pd.read_csv(out), pd.read_csv(tmp_path / "train.csv")
+    assert written["weight"].min() > 300
+    # The columns of the condition have the values asked for, in the order and types of the training table.
+    assert list(written.columns) == [name for name in trained.columns if name in written.columns]
+    assert {"animal", "legs"} < {*written.columns}
+    assert written["animal"].tolist() == ["horse"] * 30
+    assert written["legs"].tolist() == [4] * 30
+    assert written["legs"].dtype == trained["legs"].dtype
+    verb("reconstruct", tmp_path / "run", tmp_path / "train.csv", "-o", tmp_path / "again.csv")
+    again = pd.read_csv(tmp_path / "again.csv")
+    pd.testing.assert_frame_equal(again[["animal", "legs"]], trained[["animal", "legs"]])
     printed = capsys.readouterr().err
     assert "animal=horse, legs=4: by the condition that the model was trained with" in printed
     assert "weight>300: by rejection, 30 of" in printed

@@ -122,7 +122,7 @@ def test_kinds_can_be_set(kind: Kind, values: Sequence[Any], classes: tuple[str,
     [
         "%Y-%m-%d", "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%y", "%d %b %Y", "%B %d, %Y", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S",
         "%Y-%m-%dT%H:%M:%S%z", "%m/%d/%Y %I:%M %p", "%Y-%m-%d %H:%M:%S.%f", "%Y/%m/%d", "%d-%b-%y", "%a, %d %b %Y",
-        "%d/%m/%Y, %H:%M",
+        "%d/%m/%Y, %H:%M", "%d%b%Y", "%d. %B %Y", "%d.%m.%Y %H:%M:%S,%f", "%b %Y", "%d/%m/%y",
     ],
 )  # fmt: skip
 def test_formats_of_dates_are_found(date_format: str) -> None:
@@ -131,10 +131,25 @@ def test_formats_of_dates_are_found(date_format: str) -> None:
     assert (column.kind, column.date_format) == ("date", date_format)
 
 
-def test_doubtful_dates_are_stated() -> None:
+def test_dates_that_both_orders_fit_are_refused_until_the_order_is_set() -> None:
     both = [f"{number % 12 + 1:02d}/{number % 11 + 1:02d}/2020" for number in range(NUM)]
-    assert "day and month in doubt" in column_of(both).reason
+    with pytest.raises(AeframeError) as error:
+        column_of(both)
+    assert str(error.value) == (
+        "the frame, column 'x': day and month cannot be told apart in the dates ('01/01/2020' fits %d/%m/%Y and "
+        "%m/%d/%Y); set data.day_first to true or false, or data.date_formats.x=%d/%m/%Y"
+    )
     assert column_of(both, date_formats={"x": "%m/%d/%Y"}).date_format == "%m/%d/%Y"
+    for day_first, date_format in ((True, "%d/%m/%Y"), (False, "%m/%d/%Y")):
+        column = column_of(both, day_first=day_first)
+        assert (column.kind, column.date_format) == ("date", date_format)
+        # The order of dates that one format fits is not changed.
+        assert column_of(DAYS.strftime("%d/%m/%Y"), day_first=day_first).date_format == "%d/%m/%Y"
+    # Dates with points have the day first.
+    assert column_of([text.replace("/", ".") for text in both]).date_format == "%d.%m.%Y"
+
+
+def test_dates_in_two_formats_are_text() -> None:
     two = [day.strftime("%Y-%m-%d" if day.day % 2 else "%d.%m.%Y") for day in DAYS]
     column = column_of(two)
     assert column.kind == "text"

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import aeframe
+from aeframe.data.file_samples import names_of
 from aeframe.errors import AeframeError
 from aeframe_tabular.dataset import TableFile
 from aeframe_tabular.modality import TableModality
@@ -137,3 +138,22 @@ def test_a_run_reports_its_columns_and_compares_new_rows(run: aeframe.TrainedMod
     page = make_page(read_contents(folder.path, lambda *_: None))
     assert all(text in page for text in ("error_of_baseline", "column shapes", 'alt="Marginals"', 'alt="Pairs"'))
     assert "| column shapes |" in (folder.model / "card.md").read_text(encoding="utf-8")
+
+
+def test_columns_of_the_condition_and_the_label_are_restored_from_their_numbers(file: Path) -> None:
+    frame = pd.read_csv(file)
+    modality, dataset = TableModality(), TableFile(path=file, condition=("age",), label="plan")
+    splits = modality.prepare(dataset)
+    batch = splits.train.batch(torch.arange(len(splits.train)))
+    assert batch.condition is not None
+    num_labels = len(modality.rows.label_names or ())
+    one_hot = torch.nn.functional.one_hot(batch.extras["label"].clamp(min=0), num_labels)
+    rows = modality.rows.restored(batch.x, condition=torch.cat([batch.condition, one_hot], 1))
+    assert [name for name in rows.columns if name != "name"] == [name for name in frame.columns if name in rows.columns]
+    plain = modality.rows.restored(batch.x, condition=batch.condition)
+    assert "age" in plain
+    assert "plan" not in plain
+    original = frame.set_index("customer").loc[list(names_of(splits.train) or ())]
+    np.testing.assert_allclose(rows["age"].astype(float), original["age"])
+    labelled = (batch.extras["label"] >= 0).numpy()
+    assert rows["plan"][labelled].tolist() == original["plan"][labelled].tolist()

@@ -41,10 +41,10 @@ def test_options_and_their_defaults() -> None:
         "date_parts": False, "unknown": "raise", "on_error": "raise",
     }  # fmt: skip
     assert defaults("dataset", "table") == {
-        "name": "table", "path": "???", "test_path": None, "kinds": {}, "date_formats": {}, "columns": None,
-        "exclude": [], "id": None, "label": None, "condition": [], "delimiter": None, "decimal": None,
+        "name": "table", "path": "???", "test_path": None, "kinds": {}, "date_formats": {}, "day_first": None,
+        "columns": None, "exclude": [], "id": None, "label": None, "condition": [], "delimiter": None, "decimal": None,
         "encoding": None, "header": None, "missing": [], "sheet": None, "query": None, "table": None,
-        "on_bad_rows": "raise", "unknown": "raise", "validation": 0.1, "test": 0.1, "split_seed": 0,
+        "on_error": "raise", "unknown": "raise", "validation": 0.1, "test": 0.1, "split_seed": 0,
     }  # fmt: skip
     assert defaults("dataset", "table_simulated") == {
         "name": "table_simulated", "rows": 1000, "seed": 0, "validation": 0.1, "test": 0.1, "split_seed": 0,

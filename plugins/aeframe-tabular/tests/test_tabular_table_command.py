@@ -54,7 +54,7 @@ def test_options_of_the_data_are_those_of_a_run(path: Path, capsys: pytest.Captu
 
 def test_notes_and_rows_left_out_are_printed(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path.write_text(f"{TABLE}P0,many,1,a\nP0,many,1,a,01.01.2020\n")
-    assert main(["table", str(path), "data.on_bad_rows=skip"]) == 0
+    assert main(["table", str(path), "data.on_error=skip"]) == 0
     out = capsys.readouterr().out
     assert "note: 'parts.csv', column 'num.parts' holds numbers and text, such as 'many' (line 43)" in out
     assert "left out: 'parts.csv', line 42 has 4 cells (none for column 'day'), expected 5" in out

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from aeframe.errors import AeframeError
 from aeframe.parts.activations import MakeActivation
+from aeframe.parts.corruptions import Corruption
 from aeframe.parts.networks.mlp import MLPEncoder
 from aeframe.types import Batch, DataSpec, Domain, Shape
 from aeframe_omics.source import TARGET_SUM
@@ -23,6 +24,7 @@ class CountsMLP(MLPEncoder):
     Args:
         shape: Shape of the encoder's input for one sample, covariates included.
         domain: Must be ``count``, unless the data have views.
+        corruption: Corruption of the model.
         spec: Properties of the data, with the sizes of the views.
         hidden: Units of each layer.
         activation: The activation after each layer; null takes the run's activation.
@@ -36,6 +38,7 @@ class CountsMLP(MLPEncoder):
         self,
         shape: Shape,
         domain: Domain,
+        corruption: Corruption,
         spec: DataSpec,
         *,
         hidden: tuple[int, ...] = (128,),
@@ -44,7 +47,7 @@ class CountsMLP(MLPEncoder):
         dropout: float = 0.0,
         normalise: bool = False,
     ) -> None:
-        super().__init__(shape, domain, hidden=hidden, activation=activation, norm=norm, dropout=dropout)
+        super().__init__(shape, domain, corruption, hidden=hidden, activation=activation, norm=norm, dropout=dropout)
         self.normalise = normalise
         views = spec.views or {"x": (spec.shape[0], domain)}
         sizes = [size if view_domain.kind == "count" else 0 for size, view_domain in views.values()]

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aeframe.data.tables import Rows
+from aeframe.data.tables.date_formats import candidate_formats
+from aeframe.data.tables.day_and_month import decided_format, is_day_first
 from aeframe.errors import AeframeError
-from aeframe_series.date_formats import candidate_formats
 
 TIME_NAMES = ("time", "date", "datetime", "timestamp", "ds")
 """Without a named time column, a column with one of these names is used, in any case and with any punctuation."""
@@ -84,7 +85,7 @@ class Times:
         """Whether the day is before the month in dates whose year is last; None for all other times."""
         if "%d" not in self.form or "%m" not in self.form or self.form.find("%Y") in range(self.form.find("%m")):
             return None
-        return _is_day_first(self.form)
+        return is_day_first(self.form)
 
     @property
     def are_dates(self) -> bool:
@@ -257,7 +258,7 @@ class _Texts:
             candidates = candidate_formats(str(known[left[0]]).strip())
             if forms:
                 # The order of day and month is that of the other cells.
-                candidates = [form for form in candidates if _is_day_first(form) == _is_day_first(forms[0])]
+                candidates = [form for form in candidates if is_day_first(form) == is_day_first(forms[0])]
             parsed = [(form, _with_format(known[left], form)) for form in candidates]
             # The right format parses as many of the cells as any other.
             most = max((int((~np.isnat(dates)).sum()) for _, dates in parsed), default=0)
@@ -274,30 +275,22 @@ class _Texts:
         self, fitting: list[tuple[str, NDArray[Any]]], index: NDArray[Any], origin: str, example: str
     ) -> tuple[str, NDArray[Any]]:
         """Return the right one of several formats that all fit the cells."""
-        if len(fitting) > 1 and self.options.day_first is not None:
-            wanted = [(form, dates) for form, dates in fitting if _is_day_first(form) == self.options.day_first]
-            fitting = wanted[:1] or fitting
-        if len(fitting) > 1:
+        if len(fitting) > 1 and self.options.day_first is None:
             number = np.searchsorted(self.starts, index, side="right")
             ordered = [(form, dates) for form, dates in fitting if _is_monotone(dates, number)]
             fitting = ordered or fitting
-        if len(fitting) > 1:
-            fitting = [(form, dates) for form, dates in fitting if _is_regular(dates, number)] or fitting
-        if len(fitting) > 1 and "." in fitting[0][0].partition(" ")[0]:
-            # Dates with points have the day first everywhere.
-            fitting = [(form, dates) for form, dates in fitting if _is_day_first(form)] or fitting
-        if len(fitting) > 1:
-            remedy = "set data.day_first to true or false, or data.time_format"
-            raise AeframeError(
-                f"{origin}: day and month cannot be told apart in the times ('{example}' fits "
-                f"{' and '.join(form for form, _ in fitting)}); "
-                + (remedy if self.options.training else "write the times as 2021-02-01")
-            )
-        return fitting[0]
-
-
-def _is_day_first(form: str) -> bool:
-    return "%d" in form and form.find("%d") < form.find("%m")
+            if len(fitting) > 1:
+                fitting = [(form, dates) for form, dates in fitting if _is_regular(dates, number)] or fitting
+        by_form = dict(fitting)
+        form = decided_format(
+            list(by_form),
+            self.options.day_first,
+            origin=origin,
+            example=example,
+            remedy=f"data.time_format={fitting[0][0]}",
+            training=self.options.training,
+        )
+        return form, by_form[form]
 
 
 def _is_monotone(dates: NDArray[Any], number: NDArray[Any]) -> bool:

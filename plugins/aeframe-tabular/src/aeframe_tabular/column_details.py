@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from aeframe.data.tables.cells import shown
+from aeframe.data.tables.day_and_month import decided_format
 from aeframe.errors import AeframeError
 from aeframe_tabular.column import DISCRETE, Column, Kind
 from aeframe_tabular.dates import FoundDates, find_dates, parse_dates
@@ -111,7 +112,9 @@ class Cells:
         return AeframeError(f"{where} is {shown(self.texts[value])}, expected {expected}; {advice}")
 
 
-def described(cells: Cells, kind: Kind, reason: str, date_format: str | None, *, is_set: bool) -> Column:
+def described(
+    cells: Cells, kind: Kind, reason: str, date_format: str | None, day_first: bool | None, *, is_set: bool
+) -> Column:
     """Return a column of a kind with all its properties.
 
     Args:
@@ -119,6 +122,7 @@ def described(cells: Cells, kind: Kind, reason: str, date_format: str | None, *,
         kind: Its kind.
         reason: Why it has this kind.
         date_format: The format of dates that are text, if the user states it.
+        day_first: Whether the day is before the month in dates that both orders fit.
         is_set: Whether the user set the kind.
 
     Raises:
@@ -133,7 +137,7 @@ def described(cells: Cells, kind: Kind, reason: str, date_format: str | None, *,
     if kind in DISCRETE:
         properties = {"classes": _classes(cells, kind)}
     elif kind == "date":
-        properties, reason = _of_dates(cells, date_format, reason)
+        properties, reason = _of_dates(cells, date_format, day_first, reason)
     elif kind in ("number", "integer"):
         properties, reason = _of_numbers(cells, kind, reason)
     example = str(distinct.values[0]) if distinct.num else ""
@@ -216,7 +220,7 @@ def _decimals(cells: Cells) -> int | None:
     return None
 
 
-def _of_dates(cells: Cells, date_format: str | None, reason: str) -> tuple[dict[str, Any], str]:
+def _of_dates(cells: Cells, date_format: str | None, day_first: bool | None, reason: str) -> tuple[dict[str, Any], str]:
     """Return the format, first and last date."""
     if cells.is_date:
         dates: Any = as_utc(pd.Series(cells.distinct.values))
@@ -230,9 +234,12 @@ def _of_dates(cells: Cells, date_format: str | None, reason: str) -> tuple[dict[
             what = "in one format" if found is None else f"in one format, found {found.date_format} and {found.second}"
             value = 0 if found is None else texts.index(found.example)
             raise cells.error(value, f"a date {what}", f"set data.date_formats.{cells.name}, or another kind")
+        date_format = found.date_format
         if found.others:
-            reason += f", day and month in doubt ({found.others[0]} fits too; set data.date_formats)"
-        return {**_range_of(found.dates), "date_format": found.date_format}, f"{reason}, written {found.date_format}"
+            origin = f"{cells.raw.origin}, column '{cells.name}'"
+            remedy = f"data.date_formats.{cells.name}={date_format}"
+            fitting = (date_format, *found.others)
+            date_format = decided_format(fitting, day_first, origin=origin, example=texts[0], remedy=remedy)
     dates = parse_dates(texts, date_format)
     if np.isnat(dates).any():
         raise cells.error(int(np.argmax(np.isnat(dates))), f"a date in the format {date_format}", "correct it")

@@ -34,6 +34,8 @@ class TableFile(Dataset):
         kinds: The kind of a column by its name, where another than the inferred one is wanted: ``number``,
             ``integer``, ``boolean``, ``category``, ``ordinal``, ``date``, ``id``, ``text``.
         date_formats: The format of the dates of a column by its name, such as ``%d/%m/%Y``; others are found.
+        day_first: Whether the day is before the month in dates such as 1/2/2021; null finds it, and raises an error if
+            both orders fit all dates of a column.
         columns: The columns that are read, by name; null for all but `exclude`.
         exclude: Columns that are not read, by name.
         id: The column that identifies the rows, which is written beside codes and scores; null selects the first
@@ -50,7 +52,7 @@ class TableFile(Dataset):
         sheet: The sheet of an Excel file; null takes the only one.
         query: A query of an SQLite file, in SQL.
         table: A table or view of an SQLite file; null takes the only one.
-        on_bad_rows: ``raise`` stops at a row with another number of cells, ``skip`` leaves it out and lists it.
+        on_error: ``raise`` stops at a row with another number of cells, ``skip`` leaves it out and lists it.
         unknown: A class of `test_path` that the training file does not have: ``raise`` stops, ``missing`` takes the
             cell as missing.
         validation: Fraction of the rows for validation.
@@ -67,6 +69,7 @@ class TableFile(Dataset):
         test_path: Path | None = None,
         kinds: Mapping[str, Kind] = {},
         date_formats: Mapping[str, str] = {},
+        day_first: bool | None = None,
         columns: tuple[str, ...] | None = None,
         exclude: tuple[str, ...] = (),
         id: str | None = None,
@@ -80,7 +83,7 @@ class TableFile(Dataset):
         sheet: str | None = None,
         query: str | None = None,
         table: str | None = None,
-        on_bad_rows: OnError = "raise",
+        on_error: OnError = "raise",
         unknown: Unknown = "raise",
         validation: float = 0.1,
         test: float = 0.1,
@@ -100,9 +103,9 @@ class TableFile(Dataset):
             columns=columns,
             exclude=exclude,
         )
-        self.kinds, self.date_formats = dict(kinds), dict(date_formats)
+        self.kinds, self.date_formats, self.day_first = dict(kinds), dict(date_formats), day_first
         self.id, self.label, self.condition_columns = id, label, condition
-        self.on_bad_rows, self.unknown = on_bad_rows, unknown
+        self.on_error, self.unknown = on_error, unknown
         self.split = RandomSplit(self.path.name, "rows", validation=validation, test=test, seed=split_seed)
         self._raw: RawTable | None = None
         """The file as it was read, until `load` has used it."""
@@ -113,7 +116,8 @@ class TableFile(Dataset):
     @functools.cached_property
     def columns(self) -> tuple[Column, ...]:
         """All columns of the file, with the kinds by which they are used."""
-        return infer_columns(self._read(self.path), kinds=self.kinds, date_formats=self.date_formats)
+        raw = self._read(self.path)
+        return infer_columns(raw, kinds=self.kinds, date_formats=self.date_formats, day_first=self.day_first)
 
     @functools.cached_property
     def roles(self) -> Roles:
@@ -141,9 +145,9 @@ class TableFile(Dataset):
 
     def _read(self, path: Path) -> RawTable:
         if path != self.path:
-            return read_frame(path, self.options, on_error=self.on_bad_rows)
+            return read_frame(path, self.options, on_error=self.on_error)
         if self._raw is None:
-            self._raw = read_frame(path, self.options, on_error=self.on_bad_rows)
+            self._raw = read_frame(path, self.options, on_error=self.on_error)
         return self._raw
 
     def _typed(self, raw: RawTable, unknown: Unknown) -> pd.DataFrame:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,28 +12,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-_ORDERS = (("%Y", "%m", "%d"), ("%d", "%m", "%Y"), ("%m", "%d", "%Y"), ("%d", "%m", "%y"), ("%m", "%d", "%y"))
-_DATES = (
-    *(mark.join(order) for order in _ORDERS for mark in "-/. "),
-    *(
-        f"%d{mark}{month}{mark}{year}"
-        for mark in ("-", " ", "/", "")
-        for month in ("%b", "%B")
-        for year in ("%Y", "%y")
-    ),
-    *("%d. %B %Y", "%d. %b %Y", "%b %d, %Y", "%B %d, %Y", "%b %d %Y", "%B %d %Y", "%a, %d %b %Y", "%A, %d %B %Y"),
-    *("%A, %B %d, %Y", "%a %b %d %Y", "%Y-%m", "%Y/%m", "%m/%Y", "%m-%Y", "%m.%Y", "%b %Y", "%B %Y", "%b-%Y", "%b-%y"),
-    *("%Y-%b-%d", "%Y %b %d", "%Y%m%d"),
-)
-_CLOCK = "\0"
-"""Stands for the time of day in `_TEMPLATES`."""
-_TEMPLATES = (*_DATES, *(f"{date}{gap}{_CLOCK}" for gap in ("", ",") for date in _DATES), f"%a %b %d{_CLOCK} %Y")
-"""Formats that are tried, in the order of preference."""
-_FOUND_CLOCK = re.compile(
-    r"(?P<lead>[T ])\d{1,2}:\d{2}(?P<seconds>:\d{2}(?P<fraction>[.,]\d{1,6})?)?(?P<half>\s?[AP]M)?"
-    r"(?P<zone>\s?(Z|[+-]\d{2}:?\d{2})\b)?",
-    re.IGNORECASE,
-)
+from aeframe.data.tables.date_formats import candidate_formats
+
+_DIGITS = "%Y%m%d"
 _NUM_TRIED = 20
 """Values on which formats are tried before all."""
 _MAX_CHARS = 40
@@ -112,27 +91,10 @@ def _may_be_date(text: str) -> bool:
 
 def _formats_of(text: str) -> list[str]:
     """Return the formats that fit a text."""
-    clock = _FOUND_CLOCK.search(text)
-    if clock is None:
-        rest, directives = text, ""
-    else:
-        rest = f"{text[: clock.start()]}{_CLOCK}{text[clock.end() :]}"
-        directives = f"{clock['lead']}{'%I' if clock['half'] else '%H'}:%M{':%S' if clock['seconds'] else ''}"
-        directives += f"{clock['fraction'][0]}%f" if clock["fraction"] else ""
-        for part, directive in ((clock["half"], "%p"), (clock["zone"], "%z")):
-            if part:
-                directives += f" {directive}" if part[0].isspace() else directive
-    formats = [each.replace(_CLOCK, directives) for each in _by_punctuation().get(re.sub(r"\w", "", rest), ())]
-    return [each for each in formats if _fits(text, each)]
-
-
-@functools.cache
-def _by_punctuation() -> dict[str, list[str]]:
-    """Return the templates by what is left of them without directives: only a few have the punctuation of a text."""
-    found: dict[str, list[str]] = {}
-    for template in _TEMPLATES:
-        found.setdefault(re.sub(r"%\w", "", template), []).append(template)
-    return found
+    found = [_DIGITS, *candidate_formats(text)] if len(text) == len("20240131") else candidate_formats(text)
+    fitting = [each for each in found if _fits(text, each)]
+    # A year of two digits is the first of three numbers only where it cannot be the last.
+    return [each for each in fitting if not each.startswith("%y")] or fitting
 
 
 def _fits(text: str, date_format: str) -> bool:

@@ -27,6 +27,8 @@ class TableInMemory(MemoryDataset):
     Args:
         samples: The samples by split, injected.
         kinds: The kind of a column by its name, where another than the inferred one is wanted.
+        day_first: Whether the day is before the month in dates such as 1/2/2021; null finds it, and raises an error if
+            both orders fit all dates of a column.
         id: The column that identifies the rows; null selects the first column of kind ``id``.
         validation: Fraction of the rows for validation, if no validation split was passed.
         test: Fraction of the rows for testing, if no test split was passed.
@@ -41,13 +43,15 @@ class TableInMemory(MemoryDataset):
         samples: SampleSplits,
         *,
         kinds: Mapping[str, Kind] = {},
+        day_first: bool | None = None,
         id: str | None = None,
         validation: float = 0.1,
         test: float = 0.1,
         split_seed: int = 0,
     ) -> None:
         super().__init__(samples, validation=validation, test=test, split_seed=split_seed)
-        self.columns: tuple[Column, ...] = infer_columns(RawTable(self._raw["train"].frame, "x"), kinds=kinds)
+        raw = RawTable(self._raw["train"].frame, "x")
+        self.columns: tuple[Column, ...] = infer_columns(raw, kinds=kinds, day_first=day_first)
         self.roles = Roles.of("x", self.columns, id=id, label=None, condition=())
 
     @staticmethod

@@ -28,6 +28,7 @@ def infer_columns(
     kinds: Mapping[str, Kind] | None = None,
     max_classes: int = MAX_CLASSES,
     date_formats: Mapping[str, str] | None = None,
+    day_first: bool | None = None,
 ) -> tuple[Column, ...]:
     """Return the columns of a table in their order, also those that are left out, each with the reason for its kind.
 
@@ -36,6 +37,7 @@ def infer_columns(
         kinds: The kinds of columns by their names, for those that are not found out.
         max_classes: Distinct texts up to which a column is a category; with more it is left out.
         date_formats: Formats of dates by the names of columns, for `datetime.strptime`.
+        day_first: Whether the day is before the month in dates that both orders fit; None raises an error for them.
 
     Raises:
         AeframeError: A name or kind does not exist, a column does not have the kind in `kinds`, the table has fewer
@@ -53,7 +55,7 @@ def infer_columns(
         cells = Cells(name, raw.frame[name], raw)
         wanted: Kind | None = kinds.get(name, "date" if name in date_formats else None)
         kind, reason = (wanted, "as set") if wanted is not None else _kind(cells, max_classes)
-        columns.append(described(cells, kind, reason, date_formats.get(name), is_set=wanted is not None))
+        columns.append(described(cells, kind, reason, date_formats.get(name), day_first, is_set=wanted is not None))
     if not any(column.is_used for column in columns):
         shown = "; ".join(f"'{column.name}': {column.kind}, {column.reason}" for column in columns[:4])
         raise AeframeError(

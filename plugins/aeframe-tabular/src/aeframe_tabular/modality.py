@@ -24,7 +24,7 @@ from aeframe.data.sample_comparison import SampleComparison
 from aeframe.data.scored_parts import largest
 from aeframe.data.where import Where
 from aeframe.errors import AeframeError
-from aeframe.types import Batch, DataSpec, Domain, Shape
+from aeframe.types import Batch, DataSpec, Shape
 from aeframe_tabular.coding import CodingOptions, NumberCodingName
 from aeframe_tabular.column import Column
 from aeframe_tabular.comparisons import compare
@@ -64,6 +64,7 @@ class TableModality(Modality):
     """
 
     defaults: ClassVar[Mapping[str, str]] = {"encoder": "mlp", "loss": "mixed"}
+    substitutes: ClassVar[Mapping[str, Mapping[str, str]]] = {"corruption": {"gaussian": "swap_noise"}}
     metrics: ClassVar[tuple[str, ...]] = ("cells", "columns")
     feature_spaces: ClassVar[tuple[str, ...]] = ()
     dataset: ClassVar[str | None] = "table_simulated"
@@ -112,7 +113,7 @@ class TableModality(Modality):
             )
         rows = RowCoding(described["columns"], described["roles"], self.options)
         extras: dict[str, Shape] = {} if rows.roles.label is None else {"label": ()}
-        return DataSpec((len(rows.x.classes),), Domain.mixed(rows.x.classes), rows.condition_size, extras)
+        return DataSpec((len(rows.x.classes),), rows.x.domain, rows.condition_size, extras)
 
     def mask_shape(self, spec: DataSpec) -> Shape | None:
         return spec.shape
@@ -209,9 +210,10 @@ class TableModality(Modality):
     def write_batches(self, samples: SampleBatches, path: Path) -> list[Path]:
         """Write rows with the columns, types and formats of the training table; the suffix selects the format.
 
-        The names of the rows are the column that identified them in training.
+        The names of the rows are the column that identified them in training. Columns of the condition have its values.
         """
-        write_frames(path, (self.rows.restored(x, names) for x, names in samples.named()), self._options)
+        frames = (self.rows.restored(x, names, condition) for x, names, condition in samples.conditioned())
+        write_frames(path, frames, self._options)
         return [path]
 
     def compare_samples(

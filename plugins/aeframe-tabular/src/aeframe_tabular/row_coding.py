@@ -97,14 +97,21 @@ class RowCoding:
             return None
         return torch.from_numpy(frame[self.roles.label].cat.codes.to_numpy(np.int64, copy=True))
 
-    def restored(self, x: Tensor, names: Sequence[str] | None = None) -> pd.DataFrame:
+    def restored(self, x: Tensor, names: Sequence[str] | None = None, condition: Tensor | None = None) -> pd.DataFrame:
         """Return rows x ``(N, D)`` with the types and formats of the training table, in the order of its columns.
 
-        Columns of one value have that value. `names` are the ids of the rows.
+        Columns of one value have that value.
+
+        Args:
+            x: The rows.
+            names: The ids of the rows.
+            condition: Their condition ``(N, C)``, behind which the label may follow as a one-hot vector
+                ``(N, C + L)``: its columns are then part of the rows.
         """
         typed = self.x.decode(x.detach().cpu().numpy())
         restored = restored_frame(typed, self.x.columns)
         by_name: dict[str, Any] = {name: restored[name] for name in restored.columns}
+        by_name |= {} if condition is None else self._restored_condition(condition.detach().cpu())
         for column in self.columns:
             if column.kind == "constant" and column.num_missing == 0 and column.example:
                 by_name[column.name] = _constant(column, len(restored))
@@ -113,6 +120,21 @@ class RowCoding:
         ordered = [column.name for column in self.columns if column.name in by_name]
         rest = [name for name in by_name if name not in ordered]
         return pd.DataFrame({name: by_name[name] for name in [*rest, *ordered]})
+
+    def _restored_condition(self, condition: Tensor) -> dict[str, pd.Series[Any]]:
+        """Return the columns of a condition ``(N, C)``, and of a label behind it, by their names."""
+        own, label = condition[:, : self.condition_size], condition[:, self.condition_size :]
+        columns: dict[str, pd.Series[Any]] = {}
+        if self._condition is not None and self._packing is not None:
+            typed = self._condition.decode(self._packing.elements(own).numpy())
+            restored = restored_frame(typed, self.condition_columns)
+            columns = {str(name): restored[name] for name in restored.columns}
+        of_label = next((column for column in self.columns if column.name == self.roles.label), None)
+        if of_label is not None and label.shape[1] == len(of_label.classes):
+            codes: Any = label.argmax(1).numpy()
+            values = pd.Categorical.from_codes(codes, categories=pd.Index(list(of_label.classes), dtype=object))
+            columns[of_label.name] = restored_frame(pd.DataFrame({of_label.name: values}), [of_label])[of_label.name]
+        return columns
 
     def state(self) -> dict[str, Any]:
         """Return columns, roles and what `learn` estimated, as values that JSON can represent."""

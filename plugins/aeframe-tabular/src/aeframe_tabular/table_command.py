@@ -38,8 +38,10 @@ class Table(Command):
 
         options = data_options(args.overrides)
         dataset = build("dataset", {"name": "table", **options, "path": str(args.file)})
-        raw = read_frame(dataset.path, dataset.options, on_error=dataset.on_bad_rows)
-        columns = infer_columns(raw, kinds=dataset.kinds, date_formats=dataset.date_formats)
+        raw = read_frame(dataset.path, dataset.options, on_error=dataset.on_error)
+        columns = infer_columns(
+            raw, kinds=dataset.kinds, date_formats=dataset.date_formats, day_first=dataset.day_first
+        )
         if args.json:
             found: dict[str, Any] = {
                 "rows": len(raw.frame),

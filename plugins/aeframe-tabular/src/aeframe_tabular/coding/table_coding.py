@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from aeframe.errors import AeframeError, did_you_mean
+from aeframe.types import Domain
 from aeframe_tabular.coding.categories import CategoryCoding
 from aeframe_tabular.coding.column_coding import ColumnCoding, Element
 from aeframe_tabular.coding.dates import DateCoding
@@ -51,6 +52,11 @@ class TableCoding:
     def classes(self) -> tuple[int, ...]:
         """The number of classes of each element, 0 for a real one."""
         return tuple(element.classes for element in self.elements)
+
+    @property
+    def domain(self) -> Domain:
+        """The values of the elements, those of a column in one group."""
+        return Domain.mixed(self.classes, [len(coding.elements) for coding in self.codings])
 
     def learn(self, frame: pd.DataFrame) -> None:
         """Estimate the coding of all columns from the typed frame of the training split."""

@@ -42,7 +42,7 @@ def checked(raw: RawTable, on_error: OnError, missing: tuple[str | float, ...] =
             raise AeframeError(
                 f"{raw.where(int(rows[0]), str(name))} is infinite, expected a finite number; correct it, set "
                 "data.missing=[inf,-inf] to take it for a missing cell, or leave such rows out with "
-                "data.on_bad_rows=skip"
+                "data.on_error=skip"
             )
         for row in rows.tolist():
             place = raw.number_of(row if raw.positions is None else int(raw.positions[row]))

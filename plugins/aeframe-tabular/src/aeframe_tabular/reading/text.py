@@ -236,7 +236,7 @@ def _parsed_by_csv(
         if len(cells) != width:
             bad[line] = _ragged(layout, line, cells)
             if on_error == "raise":
-                raise AeframeError(f"{bad[line]}; correct it, or leave such rows out with data.on_bad_rows=skip")
+                raise AeframeError(f"{bad[line]}; correct it, or leave such rows out with data.on_error=skip")
             continue
         lines.append(line)
         block.append(cells)

@@ -10,7 +10,7 @@ _MONTHS = (
 )  # fmt: skip
 _DAYS = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 _TOKEN = re.compile(
-    r"(?P<clock>\d{1,2}:\d{2}(:\d{2}(?P<fraction>\.\d+)?)?(\s?(?P<half>[ap]m))?)"
+    r"(?P<clock>\d{1,2}:\d{2}(:\d{2}(?P<fraction>[.,]\d+)?)?(\s?(?P<half>[ap]m))?)"
     r"|(?P<zone>(?<=\d)\s?(Z|UTC|GMT|[+-]\d{2}:?\d{2})\b)"
     r"|(?P<year>(?<!\d)\d{4}(?!\d))"
     r"|(?P<number>(?<!\d)\d{1,2}(?!\d))"
@@ -57,7 +57,9 @@ def _role(match: re.Match[str]) -> str | None:
     kind, text = match.lastgroup, match.group()
     if match["clock"] is not None:
         hour = "%I" if match["half"] else "%H"
-        seconds = "" if text.count(":") < 2 else ":%S" + ("" if match["fraction"] is None else ".%f")
+        seconds = (
+            "" if text.count(":") < 2 else ":%S" + ("" if match["fraction"] is None else f"{match['fraction'][0]}%f")
+        )
         half = "" if match["half"] is None else (" %p" if " " in text else "%p")
         return f"{hour}:%M{seconds}{half}"
     if match["zone"] is not None:

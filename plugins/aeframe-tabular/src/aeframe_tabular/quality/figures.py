@@ -186,14 +186,14 @@ def draw_pairs(
         )
     num = len(shown) - 1
     label = _label_size(max(map(_num_letters, shown)), 6)
-    width, height = 1.7 * num + label + 0.35, 1.7 * num + label + 0.75
+    width, height = 1.9 * num + label + 0.35, 1.7 * num + label + 0.75
     figure = Figure(figsize=(2 * width, height), dpi=100)
     random = np.random.default_rng(seed)
     drawn: list[tuple[Any, list[Floats]]] = []
     for side, (frame, title, colour) in enumerate(((real, "real", _REAL), (synthetic, "synthetic", _SYNTHETIC))):
         points = [_points(sample_rows(frame, _MAX_POINTS, seed), column, random) for column in shown]
         margins = {"left": label + 0.3 + side * width, "right": (1 - side) * width + 0.1}
-        axes = _grid(figure, (num, num), gap=0.12, vertical_gap=0.12, bottom=label + 0.25, top=0.45, **margins)
+        axes = _grid(figure, (num, num), gap=0.32, vertical_gap=0.12, bottom=label + 0.25, top=0.45, **margins)
         figure.text((side + 0.5) / 2, 1 - 0.1 / height, title, fontsize=11, color=colour, va="top", ha="center")
         for row in range(num):
             for column in range(num):
@@ -236,7 +236,7 @@ def _draw_numbers(axis: Axes, tables: Sequence[Floats], column: Column) -> None:
         shares_of_missing = ", ".join(
             f"{100 * share:.1f} % {title}" for share, (title, _) in zip(missing, _SETS, strict=False)
         )
-        axis.set_xlabel(f"missing: {shares_of_missing}", fontsize=6.5)
+        axis.set_xlabel(f"missing: {shares_of_missing}", fontsize=5.5)
     pooled = np.concatenate(present)
     if not len(pooled):
         return
@@ -267,7 +267,7 @@ def _draw_numbers(axis: Axes, tables: Sequence[Floats], column: Column) -> None:
             textcoords="offset points",
             ha="left" if on_the_left else "right",
             va="top",
-            fontsize=7,
+            fontsize=6,
         )
 
 

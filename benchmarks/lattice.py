@@ -71,15 +71,14 @@ def lattice_share(output: Tensor, x: Tensor) -> tuple[float, float]:
 
 
 class _Resize(nn.Module):
-    """Nearest neighbours and a convolution of the encoder's kernel, in the place of `Upsample`."""
+    """Nearest neighbours and a convolution of the encoder's kernel, in the place of `Upsample`, for even sizes."""
 
     def __init__(self, inner: Upsample) -> None:
         super().__init__()
         self.conv = nn.Conv2d(inner.conv.in_channels, inner.conv.out_channels, 3, padding=1)
-        self.size = inner.crop[1:]
 
     def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = self.conv(nn.functional.interpolate(x, scale_factor=2.0)[..., *self.size])
+        result: Tensor = self.conv(nn.functional.interpolate(x, scale_factor=2.0))
         return result
 
 

@@ -2,8 +2,8 @@
 
 Four kinds of upsampling by 2 are compared in the decoder ``conv``, with the same data, batches and encoder: transposed
 convolutions with independent initial weights, with equal sums of all phases, with equal weights of all phases
-(`equalise_phases`, the decoder as it is), and nearest neighbours followed by a convolution, whose products are more than
-twice as many. Pictures are 32 x 32 pixels, rectangles on a flat ground, all of random colours. It writes
+(`equalise_phases`, the decoder as it is), and nearest neighbours followed by a convolution, which takes more than twice
+as many products. Pictures are 32 x 32 pixels, rectangles on a flat ground, all of random colours. It writes
 ``results/lattice.json``: before training and after 200 steps, from two seeds, the share of the power of flat areas that
 has period 2 or 4, the root mean square of this lattice in grey levels, and the squared error. ``--pictures FILE`` draws
 originals and reconstructions of the first seed.
@@ -71,15 +71,14 @@ def lattice_share(output: Tensor, x: Tensor) -> tuple[float, float]:
 
 
 class _Resize(nn.Module):
-    """Nearest neighbours and a convolution of the encoder's kernel, in the place of `Upsample`."""
+    """Nearest neighbours and a convolution of the encoder's kernel, in the place of `Upsample`, for even sizes."""
 
     def __init__(self, inner: Upsample) -> None:
         super().__init__()
         self.conv = nn.Conv2d(inner.conv.in_channels, inner.conv.out_channels, 3, padding=1)
-        self.rows, self.columns = inner.crop[-2:]
 
     def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = self.conv(nn.functional.interpolate(x, scale_factor=2.0)[..., self.rows, self.columns])
+        result: Tensor = self.conv(nn.functional.interpolate(x, scale_factor=2.0))
         return result
 
 

@@ -7,8 +7,18 @@ READY := $(VENV)/.installed
 # Processes of the test run, with one thread each; each loads torch, about half a gigabyte. A file is run by one process,
 # so that models that its tests share are trained once, and files start in the order of conftest.py: slow ones first.
 JOBS ?= 2
+# Bytecode is kept even where the environment forbids it: otherwise pytest rewrites the assertions of all tests in each of
+# its processes, and each process that a test starts compiles the package.
+TEST = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS)
 
-.PHONY: install demo test lint types floors check wheels docs clean
+# The unit tests of `make test-fast`, without the files that train models or start other processes many times.
+FAST := tests/parts tests/types tests/model tests/runs tests/data tests/test_factory.py tests/test_registry.py \
+	tests/test_tensors.py tests/test_devices.py tests/test_noise.py tests/test_batch_noise.py \
+	--ignore=tests/parts/test_own.py --ignore=tests/parts/networks/test_pretrained.py \
+	--ignore=tests/parts/latents/test_manifolds.py --ignore=tests/data/test_label_names.py \
+	--ignore=tests/data/test_array_memory.py
+
+.PHONY: install demo test test-fast lint types floors check wheels docs clean
 
 install: $(READY)
 
@@ -21,7 +31,11 @@ demo: $(READY)
 	$(BIN)/python train.py experiment=digits_quick
 
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder
+	$(TEST) --dist loadfile --no-loadscope-reorder
+
+# A first answer within 90 seconds on two cores, before the whole run.
+test-fast: $(READY)
+	$(TEST) -m "not slow" $(FAST)
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from aeframe.experiment.composition.loader import Loader
@@ -25,11 +26,12 @@ def hidden_options(loader: Loader, overrides: Sequence[str]) -> list[str]:
     if user is None:
         return []
     packaged = [source for source in sources if source.provider != USER]
-    return [
-        _shown(Path(user.path.removeprefix("file://")) / f"{option}.yaml")
-        for option in loader.used_options(overrides)
-        if user.is_config(option) and any(source.is_config(option) for source in packaged)
-    ]
+    folder = Path(user.path.removeprefix("file://"))
+    hiding = {option for option in _options(folder) if any(source.is_config(option) for source in packaged)}
+    if not hiding:
+        # The options that a run uses take longer to find than all files of the folder.
+        return []
+    return [_shown(folder / f"{option}.yaml") for option in loader.used_options(overrides) if option in hiding]
 
 
 def command_flags(loader: Loader, overrides: Sequence[str]) -> list[str]:
@@ -42,6 +44,18 @@ def command_flags(loader: Loader, overrides: Sequence[str]) -> list[str]:
     if user is not None and any(user.is_config(option) for option in loader.used_options(overrides)):
         flags.append(f"--config-dir={user.path.removeprefix('file://')}")
     return flags
+
+
+def _options(folder: Path) -> Iterator[str]:
+    """Yield the paths of the option files in a folder, such as ``model/vae``; each folder is visited once."""
+    visited = {os.path.realpath(folder)}
+    for parent, subfolders, files in os.walk(folder, followlinks=True):
+        real = {name: os.path.realpath(os.path.join(parent, name)) for name in subfolders}
+        subfolders[:] = [name for name in subfolders if real[name] not in visited]
+        visited.update(real.values())
+        for name in files:
+            if name.endswith(".yaml"):
+                yield (Path(parent) / name.removesuffix(".yaml")).relative_to(folder).as_posix()
 
 
 def _shown(file: Path) -> str:

@@ -14,7 +14,7 @@ from hydra import version
 from hydra._internal import hydra as hydra_application
 from hydra._internal.callbacks import Callbacks
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
-from hydra._internal.config_repository import IConfigRepository
+from hydra._internal.config_repository import CachingConfigRepository, IConfigRepository
 from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.utils import get_args_parser
@@ -31,6 +31,7 @@ from aeframe.errors import AeframeError
 
 __all__ = [
     "BasicSweeper",
+    "CachingConfigRepository",
     "ConfigLoaderImpl",
     "ConfigSearchPathImpl",
     "Hydra",

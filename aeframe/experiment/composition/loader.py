@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.types import RunMode
@@ -25,6 +25,7 @@ from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseExceptio
 
 from aeframe.errors import AeframeError, did_you_mean
 from aeframe.experiment.composition.hydra_internals import (
+    CachingConfigRepository,
     ConfigLoaderImpl,
     IConfigRepository,
     get_overrides_dirname,
@@ -37,6 +38,8 @@ from aeframe.registry import registry
 
 CONFIG = "train"
 """The name of the primary config, ``train.yaml``."""
+_Opened = tuple[tuple[str | None, tuple[str, ...]], CachingConfigRepository]
+"""A primary config with folders of further options, and a repository with the option files that were read for them."""
 
 
 class Loader(ConfigLoaderImpl):
@@ -75,13 +78,15 @@ class Loader(ConfigLoaderImpl):
         self._composed_choices: dict[tuple[str | None, tuple[str, ...], RunMode, bool], DictConfig] = {}
         self._groups: dict[str, bool] = {}
         self._implied: dict[tuple[str | None, tuple[str, ...]], list[str]] = {}
+        self._opened: _Opened | None = None
+        self._reusable: _Opened | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a launcher sends to other processes: everything but the composed configs."""
         state = dict(self.__dict__)
         for name in ("_parsed_lines", "_composed_choices", "_implied"):
             state[name] = {}
-        return state
+        return {**state, "_opened": None, "_reusable": None}
 
     @global_state(CONFIG)
     def load_configuration(
@@ -127,7 +132,9 @@ class Loader(ConfigLoaderImpl):
     @global_state(CONFIG)
     def compute_defaults_list(self, config_name: str | None, overrides: list[str], run_mode: RunMode) -> Any:
         """Return the defaults list (the options that are chosen in each group), without composing the config."""
-        return super().compute_defaults_list(config_name, overrides, run_mode)
+        defaults_list = super().compute_defaults_list(config_name, overrides, run_mode)
+        self._reusable = self._opened
+        return defaults_list
 
     @global_state(CONFIG)
     def choices(self, overrides: Sequence[str]) -> dict[str, Any]:
@@ -175,6 +182,23 @@ class Loader(ConfigLoaderImpl):
         new = [line for line in dict.fromkeys(overrides) if line not in self._parsed_lines]
         self._parsed_lines.update(zip(new, OverridesParser.create().parse_overrides(new), strict=True))
         return [self._parsed_lines[line] for line in overrides]
+
+    def _parse_overrides_and_create_caching_repo(
+        self, config_name: str | None, overrides: list[str]
+    ) -> tuple[list[Override], CachingConfigRepository]:
+        """Return parsed overrides and a repository, which has the option files that the last defaults list read.
+
+        Hydra reads all files for each defaults list and for each config. A repository is passed on once, from a
+        defaults list to one config: a config shares its values with the repository that it was composed from.
+        """
+        key = (config_name, tuple(line for line in overrides if "hydra.searchpath" in line))
+        opened, self._reusable = self._reusable, None
+        if opened is not None and opened[0] == key:
+            parsed, repository = self._parsed(overrides), opened[1]
+        else:
+            parsed, repository = super()._parse_overrides_and_create_caching_repo(config_name, overrides)
+        self._opened = key, repository
+        return parsed, repository
 
     def _composed(
         self, config_name: str | None, overrides: Sequence[Override], run_mode: RunMode, *, with_hydra: bool = True
@@ -249,6 +273,10 @@ class Loader(ConfigLoaderImpl):
         For substitutes see `aeframe.data.modality.Modality`.
         """
         parsed = self._parsed(overrides)
+        datasets = [name for each in parsed if (name := _chosen_dataset(each)) is not None]
+        if datasets and not any(map(_has_substitutes, datasets)):
+            # An override takes precedence over all files, and a registered dataset has its modality.
+            return []
         lines = [str(each.input_line) for each in parsed if self._is_choice(each) or each.is_hydra_override()]
         key = (config_name, tuple(lines))
         if key not in self._implied:
@@ -275,6 +303,12 @@ class Loader(ConfigLoaderImpl):
         return str(registry().load("dataset", name).modality)
 
 
+def _has_substitutes(dataset: str) -> bool:
+    """Return whether the modality of a registered dataset replaces parts that a recipe chooses."""
+    modality = registry().load("dataset", dataset).modality
+    return bool(registry().load("modality", modality).substitutes)
+
+
 def _substitutes(chosen: Any, modality: str) -> list[str]:
     """Return overrides that replace parts which a recipe chooses, and which exclude the data of a modality.
 
@@ -288,6 +322,14 @@ def _substitutes(chosen: Any, modality: str) -> list[str]:
         if name in names and by is not None and str(by.containing_config_path).startswith("model/"):
             overrides.append(f"{group}={names[name]}")
     return overrides
+
+
+def _chosen_dataset(override: Override) -> str | None:
+    """Return the name in an override ``data=NAME`` of a registered dataset, None for any other override."""
+    if override.type != OverrideType.CHANGE or override.key_or_group != "data" or override.package is not None:
+        return None
+    name = override.value()
+    return name if isinstance(name, str) and registry().has("dataset", name) else None
 
 
 def point_name(overrides: Sequence[str]) -> str:

@@ -100,3 +100,17 @@ def test_fit_names_the_files(workplace: Path, option: Option, capsys: pytest.Cap
         run = aeframe.fit(loss=loss, folder=loss, overrides=[*SHORT, "max_batches=1"])
         assert capsys.readouterr().err.count("hides the packaged option") == count
         assert (run.folder / "model" / "card.md").read_text(encoding="utf-8").count("- Options:") == count
+
+
+def test_a_folder_of_links_to_itself_is_searched_once(option: Option) -> None:
+    file = option("model/vae", RECIPE)
+    (file.parent / "again").symlink_to(file.parents[1], target_is_directory=True)
+    assert hidden_options(Loader(), ["model=vae"]) == ["configs/model/vae.yaml"]
+
+
+def test_the_options_of_a_run_are_found_only_if_a_file_may_hide_one(
+    option: Option, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    option("model/mine", RECIPE)
+    monkeypatch.setattr(Loader, "used_options", lambda *_: pytest.fail("they are found"))
+    assert hidden_options(Loader(), ["model=mine"]) == []

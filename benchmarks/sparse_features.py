@@ -38,13 +38,13 @@ Array = NDArray[np.float32]
 
 
 def rows_of(name: str, folder: Path, seed: int) -> tuple[Array, Array]:
-    """Return training and test rows: activations standardised by the training rows, digits from 0 to 1."""
+    """Return training and test rows, standardised by the training rows; constant columns are 0."""
     if name == "digits":
-        # Standardised, the rare columns of digits make outliers of some rows.
-        train, test = train_test_split(load_digits().data.astype(np.float32) / 16, test_size=0.2, random_state=seed)
-        return train, test
-    with np.load(folder / "features" / f"{name}.npz") as file:
-        train, test = train_test_split(file["X"], test_size=0.2, random_state=seed)
+        x = load_digits().data
+    else:
+        with np.load(folder / "features" / f"{name}.npz") as file:
+            x = file["X"]
+    train, test = train_test_split(x, test_size=0.2, random_state=seed)
     scaler = StandardScaler().fit(train)
     return scaler.transform(train).astype(np.float32), scaler.transform(test).astype(np.float32)
 
@@ -112,6 +112,10 @@ def write(results: Mapping[str, Mapping[str, list[dict[str, float]]]]) -> None:
         "",
         "The target is L0 of training batches. On test rows of small sets it is higher, since the encoder has adapted",
         "to the training rows; `topk_sae` alone fixes it for each sample. A shared machine, on one thread.",
+        "",
+        "`known_features` and `digits`: one seed. The longest test row of the standardised digits has a squared norm of",
+        "4,372, beside a mean of about 64. In 300 batches of `batch_topk_sae` its squared error was 40,174: above a",
+        "threshold that suits all rows, too many features are active in such a row. Hence the negative FVE.",
         "",
     ]
     text = "\n".join([*head, *table(results, names)])

@@ -2,7 +2,7 @@
 
 FOLDER has ``features/cifar10_resnet18.npz``, X ``(5263, 512)``: activations of a ResNet-18 for pictures of CIFAR-10.
 They are divided 80/20 and standardised by the training rows; a tenth of these is for validation. Two more sets show
-that nothing is chosen for this one: digits of scikit-learn, and the dataset ``sparse_features`` of known features.
+that nothing is chosen for this one: digits of scikit-learn, and ``sparse_features``, whose features are known.
 
 It writes ``results/sparse_features.json`` and ``.md``: the fraction of variance explained, L0 and dead features on test
 rows, the recovery of the known features (``mcc``) and the seconds of training on one thread, for three seeds.

@@ -113,8 +113,8 @@ def write(results: Mapping[str, Mapping[str, list[dict[str, float]]]]) -> None:
         "The target is L0 of training batches. On test rows of small sets it is higher, since the encoder has adapted",
         "to the training rows; `topk_sae` alone fixes it for each sample. A shared machine, on one thread.",
         "",
-        "`known_features` and `digits`: one seed. The longest test row of the standardised digits has a squared norm of",
-        "4,372, beside a mean of about 64. In 300 batches of `batch_topk_sae` its squared error was 40,174: above a",
+        "`known_features` and `digits`: one seed. The longest test row of the standardised digits has a squared norm",
+        "of 4,372, beside a mean of about 64. In 300 batches of `batch_topk_sae` its squared error was 40,174: above a",
         "threshold that suits all rows, too many features are active in such a row. Hence the negative FVE.",
         "",
     ]

@@ -2,7 +2,7 @@
 
 FOLDER has ``features/cifar10_resnet18.npz``, X ``(5263, 512)``: activations of a ResNet-18 for pictures of CIFAR-10.
 They are divided 80/20 and standardised by the training rows; a tenth of these is for validation. Two more sets show
-that nothing is chosen for this one: digits of scikit-learn, and the dataset ``sparse_features`` of known features.
+that nothing is chosen for this one: digits of scikit-learn, and ``sparse_features``, whose features are known.
 
 It writes ``results/sparse_features.json`` and ``.md``: the fraction of variance explained, L0 and dead features on test
 rows, the recovery of the known features (``mcc``) and the seconds of training on one thread, for three seeds.
@@ -112,6 +112,10 @@ def write(results: Mapping[str, Mapping[str, list[dict[str, float]]]]) -> None:
         "",
         "The target is L0 of training batches. On test rows of small sets it is higher, since the encoder has adapted",
         "to the training rows; `topk_sae` alone fixes it for each sample. A shared machine, on one thread.",
+        "",
+        "`known_features` and `digits`: one seed. The longest test row of the standardised digits has a squared norm",
+        "of 4,372, beside a mean of about 64. In 300 batches of `batch_topk_sae` its squared error was 40,174: above a",
+        "threshold that suits all rows, too many features are active in such a row. Hence the negative FVE.",
         "",
     ]
     text = "\n".join([*head, *table(results, names)])

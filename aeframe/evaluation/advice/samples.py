@@ -10,8 +10,6 @@ from aeframe.evaluation.advice.finding import Finding, finding
 _PRIOR_KL = 0.25
 """KL in nats of a dimension from its mean and variance over all codes to the standard normal. A standard deviation of
 0.55 or 1.7 has 0.25; measured below 0.02 in healthy VAEs."""
-_GAP = 0.5
-"""`prior_gap` above which new samples from the prior are far from codes, where that metric is computed."""
 _CHANCE = {"hinge": 2.0, "vanilla": 2 * math.log(2), "non_saturating": 2 * math.log(2), "least_squares": 0.5}
 """The loss of a critic that cannot separate its two classes, by its kind of loss."""
 _WINS = 0.25
@@ -41,8 +39,10 @@ class PriorMismatch:
         values = {}
         if "prior_kl" in run.diagnosis:
             values["moments"] = (run.diagnosis["prior_kl"], _PRIOR_KL, " nats by dimension")
-        if "prior_gap" in run.metrics:
-            values["prior_gap"] = (run.metrics["prior_gap"], _GAP, "")
+        if "prior_gap" in run.metrics and run.diagnosis.get("code_size", 0) > 0:
+            # In nats for the whole code, with correlations between dimensions.
+            gap = run.metrics["prior_gap"] / run.diagnosis["code_size"]
+            values["prior_gap"] = (gap, _PRIOR_KL, " nats by dimension")
         return values
 
 

@@ -218,6 +218,11 @@ def test_the_size_of_a_code() -> None:
 def test_codes_far_from_the_prior() -> None:
     assert found(evidence(diagnosis={"prior_kl": 0.3})) == {"prior_mismatch": ["sampler=gmm"]}
     assert found(evidence(diagnosis={"prior_kl": 0.03})) == {}
+    # The metric is in nats of the whole code.
+    assert found(evidence(metrics={"prior_gap": 4.0}, diagnosis={"code_size": 4.0})) == {
+        "prior_mismatch": ["sampler=gmm"]
+    }
+    assert found(evidence(metrics={"prior_gap": 0.8}, diagnosis={"code_size": 4.0})) == {}
     assert found(evidence(None, {"sampler": {"name": "gmm"}}, diagnosis={"prior_kl": 0.3})) == {}
 
 

@@ -50,7 +50,7 @@ def test_codes_and_samples_have_the_unit_of_x(model: str) -> None:
     assert np.array_equal(codes, copy.deepcopy(estimator).transform(x))
     assert np.array_equal(codes, clone(estimator).fit(x).transform(x))
     restored = estimator.inverse_transform(codes)
-    expected = estimator.model_.restore(estimator.model_.reconstruct(estimator.model_.prepare(x)))
+    expected = estimator.model_.restore(estimator.model_.decode(estimator.model_.encode(estimator.model_.prepare(x))))
     assert np.allclose(restored, expected, atol=1e-5)
     if model == "ae":
         assert np.square(restored - x).mean() < 0.3 * x.var()

@@ -87,7 +87,7 @@ def test_a_run_that_is_refused_or_fails_does_too(tmp_path: Path, monkeypatch: py
     with pytest.raises(AeframeError):
         aeframe.fit(**{**QUICK, "batch_size": 10_000}, folder=tmp_path / "run")
     assert changed(before) == []
-    monkeypatch.setattr("aeframe.experiment.workflow.save_model", fail)
+    monkeypatch.setattr("aeframe.experiment.saving.save_model", fail)
     with pytest.raises(AeframeError, match="No space left on device"):
         aeframe.fit(**QUICK, max_epochs=1, folder=tmp_path / "run")
     assert changed(before) == []

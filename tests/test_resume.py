@@ -195,7 +195,7 @@ def test_the_tests_of_a_run_that_was_finished_stay_when_it_is_resumed(tmp_path: 
 def test_resuming_a_trained_run_without_a_model_only_saves_it(tmp_path: Path) -> None:
     whole = fit(tmp_path / "whole", "vae", max_epochs=2, pictures=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("aeframe.experiment.workflow.save_model", fail_to_save)
+        patch.setattr("aeframe.experiment.saving.save_model", fail_to_save)
         with pytest.raises(AeframeError) as error:
             fit(tmp_path / "halves", "vae", max_epochs=2, pictures=True)
     halves = RunFolder(tmp_path / "halves")

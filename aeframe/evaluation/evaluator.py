@@ -212,6 +212,8 @@ class Evaluator(Callback):
     def _computed(self, reserved: frozenset[str] = frozenset()) -> dict[str, Tensor]:
         """Return all values of the metrics by name; raise AeframeError for a name that occurs twice or is reserved."""
         values: dict[str, Tensor] = {}
+        # Their order must not depend on what was evaluated before, such as validation in a run that is not resumed.
+        self._metric_of.clear()
         for label, metric in self.metrics.items():
             computed = cast("ModelMetric", metric).compute()
             for name, value in (computed if isinstance(computed, dict) else {label: computed}).items():

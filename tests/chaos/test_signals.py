@@ -32,7 +32,7 @@ def send_at(moment: str, number: int) -> Callable[[], None]:
         os.kill(os.getpid(), number)
 
     def prepare() -> None:
-        from aeframe.experiment import workflow
+        from aeframe.experiment import saving
         from aeframe.training.module import AutoencoderModule as Module
 
         kind, _, at = moment.partition(" ")
@@ -68,7 +68,7 @@ def send_at(moment: str, number: int) -> Callable[[], None]:
             Module.on_test_epoch_start = send  # type: ignore[method-assign]
         else:
             name = {"save": "save_model", "pictures": "draw_pictures"}[kind]
-            setattr(workflow, name, send)
+            setattr(saving, name, send)
 
     return prepare
 

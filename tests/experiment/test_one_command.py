@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 import aeframe
-from aeframe.experiment import workflow
+from aeframe.experiment import saving
 from aeframe.experiment.finished_run import Run
 from aeframe.experiment.main import main
 from aeframe.runs import claim
@@ -173,7 +173,7 @@ def test_a_trained_run_is_only_tested_and_saved(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(workflow, "save_model", killed)
+        patch.setattr(saving, "save_model", killed)
         with pytest.raises(KeyboardInterrupt):
             command()
     capsys.readouterr()

@@ -13,7 +13,7 @@ from torch import Tensor
 import aeframe
 from aeframe.cli.main import main
 from aeframe.data.memory import TensorSource
-from aeframe.experiment import workflow
+from aeframe.experiment import saving
 from aeframe.model.density import batches_to_fit
 from aeframe.runs.folder import RunFolder
 
@@ -50,7 +50,7 @@ def test_samples_and_pictures_of_sorted_rows_have_all_classes(tmp_path: Path, mo
     x = 0.3 * generator.normal(size=(24_000, 2)) + CENTRES[label]
     np.save(tmp_path / "sorted.npy", np.c_[x, x @ generator.normal(size=(2, 4))].astype("f4"))
     pictured: list[Tensor] = []
-    monkeypatch.setattr(workflow, "draw_pictures", lambda *args, **_: pictured.append(args[3].x) or [])
+    monkeypatch.setattr(saving, "draw_pictures", lambda *args, **_: pictured.append(args[3].x) or [])
     run = aeframe.fit(
         model="ae",
         data={"name": "numbers", "path": str(tmp_path / "sorted.npy")},

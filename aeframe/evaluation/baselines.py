@@ -37,11 +37,12 @@ class PcaError:
     num_test: int
     """Number of held-out samples that were reconstructed."""
 
-    def describe(self) -> str:
-        """Return the error in words, with its protocol."""
+    def describe(self, mse: float | None = None) -> str:
+        """Return the error in words, with its protocol, and whether that of the model, `mse`, is larger."""
+        comparison = "" if mse is None or mse <= self.mse else f", less than that of the model ({mse:.4g})"
         return (
             f"PCA of {self.num_components} numbers, fitted to {self.num_train} training samples: mse {self.mse:.4g} on "
-            f"{self.num_test} samples"
+            f"{self.num_test} samples{comparison}"
         )
 
 

@@ -103,7 +103,7 @@ def closing_table(
             table.add_row(_shown(name), f"{value:.6g}", units.get(name, ""))
     console.print(table)
     if baseline is not None:
-        console.print(baseline.describe(), soft_wrap=True, highlight=False)
+        console.print(baseline.describe(metrics.get("mse")), soft_wrap=True, highlight=False)
     for name, protocol in grouped_protocols(protocols).items():
         console.print(f"{_shown(name)}: {protocol}", soft_wrap=True, highlight=False, markup=False)
     console.print(f"{seconds:.0f} s, {_shown(folder)}", soft_wrap=True, highlight=False)

@@ -34,6 +34,8 @@ def test_equals_the_pca_of_scikit_learn(make_model: Any, monkeypatch: pytest.Mon
     assert found is not None
     assert found.mse == pytest.approx((error**2).mean(), rel=1e-3)
     assert found.describe() == "PCA of 4 numbers, fitted to 80 training samples: mse 0.4734 on 40 samples"
+    assert found.describe(found.mse) == found.describe()
+    assert found.describe(0.5) == f"{found.describe()}, less than that of the model (0.5)"
 
 
 def test_none_where_a_comparison_says_nothing(make_model: Any) -> None:

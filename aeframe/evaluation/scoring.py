@@ -114,7 +114,8 @@ def per_element(total: Tensor, batch: Batch) -> Tensor:
 def num_observed(batch: Batch) -> Tensor:
     """Return the number ``(B,)`` of elements of each sample where the mask is True."""
     if batch.mask is None:
-        return torch.full((len(batch),), batch.x[0].numel(), device=batch.x.device)
+        # The length of a batch as a plain number would fix the batch size of an exported program.
+        return torch.full((batch.x.shape[0],), batch.x[0].numel(), device=batch.x.device)
     return broadcast_mask(batch.mask, batch.x.ndim).expand_as(batch.x).flatten(1).sum(1)
 
 

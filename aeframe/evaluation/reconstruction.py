@@ -11,6 +11,7 @@ from torch.distributions import Normal
 from aeframe.evaluation.scoring import content_keys
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.noise import PICTURES, mix
+from aeframe.parts.losses.base import Loss
 from aeframe.parts.networks.base import Decoder
 from aeframe.row_noise import RowNoise, row_normals
 from aeframe.types import Batch, Latent
@@ -27,13 +28,14 @@ PROTOCOL = (
 def draws_units(model: Autoencoder) -> bool:
     """Return whether `decode_posterior` draws units of the code of a model.
 
-    The posterior is normal. Outputs can be averaged: the loss compares by position, and the decoder does not generate
-    tokens one by one.
+    The posterior is normal. Outputs can be averaged: the loss compares by position and does not combine them with
+    quantities of the sample, such as the library size of a cell, and the decoder does not generate tokens one by one.
     """
     return (
         "normal" in model.latent.provides
         and model.latent.space == "euclidean"
         and model.loss.by_position
+        and type(model.loss).postprocess is Loss.postprocess
         and type(model.decoder).generate is Decoder.generate
     )
 

@@ -157,3 +157,12 @@ def test_columns_of_the_condition_and_the_label_are_restored_from_their_numbers(
     np.testing.assert_allclose(rows["age"].astype(float), original["age"])
     labelled = (batch.extras["label"] >= 0).numpy()
     assert rows["plan"][labelled].tolist() == original["plan"][labelled].tolist()
+
+
+def test_the_format_of_doubtful_dates_of_a_frame_can_be_set() -> None:
+    days = [f"0{1 + number % 9}/0{1 + number % 7}/2021" for number in range(60)]
+    frame = pd.DataFrame({"day": days, "plan": ["a", "b", "c"] * 20})
+    with pytest.raises(AeframeError, match="day and month cannot be told apart"):
+        aeframe.build(frame)
+    _, data = aeframe.build(frame, data={"date_formats": {"day": "%d/%m/%Y"}})
+    assert len(data.splits.train) == 48

@@ -27,6 +27,7 @@ class TableInMemory(MemoryDataset):
     Args:
         samples: The samples by split, injected.
         kinds: The kind of a column by its name, where another than the inferred one is wanted.
+        date_formats: The format of the dates of a column by its name, such as ``%d/%m/%Y``; others are found.
         day_first: Whether the day is before the month in dates such as 1/2/2021; null finds it, and raises an error if
             both orders fit all dates of a column.
         id: The column that identifies the rows; null selects the first column of kind ``id``.
@@ -43,6 +44,7 @@ class TableInMemory(MemoryDataset):
         samples: SampleSplits,
         *,
         kinds: Mapping[str, Kind] = {},
+        date_formats: Mapping[str, str] = {},
         day_first: bool | None = None,
         id: str | None = None,
         validation: float = 0.1,
@@ -51,7 +53,9 @@ class TableInMemory(MemoryDataset):
     ) -> None:
         super().__init__(samples, validation=validation, test=test, split_seed=split_seed)
         raw = RawTable(self._raw["train"].frame, "x")
-        self.columns: tuple[Column, ...] = infer_columns(raw, kinds=kinds, day_first=day_first)
+        self.columns: tuple[Column, ...] = infer_columns(
+            raw, kinds=kinds, date_formats=date_formats, day_first=day_first
+        )
         self.roles = Roles.of("x", self.columns, id=id, label=None, condition=())
 
     @staticmethod

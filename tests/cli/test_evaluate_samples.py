@@ -71,9 +71,9 @@ def test_evaluate_compares_new_samples_by_the_measures_of_the_modality(
         return SampleComparison(means[0], means[1], [sentence], lambda: {"rows": self.render({"new": samples[:4]})})
 
     monkeypatch.setattr(Vector, "compare_samples", compare_samples)
-    assert verb("evaluate", run, "--samples", "--figures", figures, "-n", "30", "--seed", "5", "--draw", "-o", out) == 0
+    assert verb("evaluate", run, "--samples", "--figures", figures, "-n", "30", "--seed", "5", "-o", out) == 0
     compared = json.loads(out.read_text())["comparison"]
-    x = load(run).sample(30, seed=5, draw=True)
+    x = load(run).sample(30, seed=5)
     assert compared["samples"] == {"mean": pytest.approx(float(x.mean()), rel=1e-5), "count": 30}
     assert compared["real"]["count"] == 30
     assert compared["protocol"] == ["455 training samples, seed 5"]

@@ -51,8 +51,7 @@ def test_a_path_leads_from_a_name_to_a_number(run: Path, tmp_path: Path) -> None
     frame = pd.read_csv(out, dtype={"visit": str})
     model = aeframe.load(run)
     batch = model.modality.read(file)
-    x = model.reconstruct(batch.rows(torch.tensor([2, 5])))
-    ends = model.restore(x)
+    ends = model.restore(model.decode(model.encode(batch)[[2, 5]]))
     assert np.allclose(frame[list("abcd")].iloc[[0, -1]], ends, atol=1e-4)
     middle = model.restore(model.decode(model.encode(batch)[[2, 5]].mean(0, keepdim=True)))
     assert np.allclose(frame[list("abcd")].iloc[5], middle.iloc[0], atol=1e-4)
@@ -105,7 +104,7 @@ def test_a_row_goes_through_the_code_of_a_sample(run: Path, tmp_path: Path) -> N
     run_verb("traverse", run, *words, file, "-o", out)
     frame = pd.read_csv(out)
     model = aeframe.load(run)
-    expected = model.restore(model.reconstruct(model.modality.read(file).rows(torch.tensor([4]))))
+    expected = model.restore(model.decode(model.encode(model.modality.read(file))[[4]]))
     for middle in (1, 4, 7):
         assert np.allclose(frame[list("abcd")].iloc[middle], expected.iloc[0], atol=1e-4)
     assert picture.stat().st_size > 1000

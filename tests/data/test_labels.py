@@ -154,7 +154,7 @@ def test_evaluate_reads_the_labels_of_the_run(run: Path, tmp_path: Path) -> None
         ),
         (
             [],
-            "model 'cvae' needs a condition of shape (5, 2), found none; set condition=, or the labels of the samples "
+            "model 'cvae' needs a condition of shape (1, 2), found none; set condition=, or the labels of the samples "
             "(0 to 1)",
         ),
     ],

@@ -118,7 +118,7 @@ def loud(**options: Any) -> Any:
 
 def test_positional_parameters_without_a_default_are_injected_and_all_others_are_options() -> None:
     wants = signature(MLPEncoder)
-    assert wants.injected == ("shape", "domain")
+    assert wants.injected == ("shape", "domain", "corruption")
     assert list(wants.options) == ["hidden", "activation", "norm", "dropout"]
     assert wants.options["hidden"].annotation == tuple[int, ...]
     assert wants.options["hidden"].default == (512, 256)

@@ -97,6 +97,8 @@ def test_a_run_prints_and_stores_its_time(tmp_path: Path, capsys: pytest.Capture
         "scores",
         "saving",
         "pictures",
+        "comparison",
+        "diagnosis",
     }
     assert names | {OTHER} == seconds.keys()
     assert all(value > 0 for value in seconds.values())

@@ -90,7 +90,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_command_and_block_of_the_readme_is_tested() -> None:
-    subcommands = ("finish", "evaluate", "encode", "generate", "compare", "report", "plugins")
+    subcommands = ("finish", "advise", "evaluate", "encode", "generate", "compare", "report", "plugins")
     known = {"python train.py", *(f"aeframe {name}" for name in subcommands)}
     assert {" ".join(arguments[:2]) for arguments in commands() if arguments[0] in ("python", "aeframe")} == known
     assert len(TRAIN) >= 7

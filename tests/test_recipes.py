@@ -18,7 +18,7 @@ import aeframe
 from aeframe.data.modality import Splits
 from aeframe.errors import AeframeError
 from aeframe.evaluation.baselines import baseline_metrics, pca_error
-from aeframe.evaluation.evaluator import Evaluator, evaluation_mode, measure, metrics_of
+from aeframe.evaluation.evaluator import Evaluator, evaluation_mode, metrics_of
 from aeframe.experiment.checks import check
 from aeframe.experiment.compose import compose
 from aeframe.experiment.composition.option_files import core_recipes
@@ -99,7 +99,9 @@ def small(recipe: str, data: str) -> list[str]:
     ours, plain = (compose([f"data={data}", f"model={name}"]) for name in (recipe, "ae"))
     words = SMALL[data] if ours["encoder"] == plain["encoder"] else []
     quick = [f"{part}.{option}={value}" for (part, option), value in QUICK.items() if option in ours[part]]
-    return [*words, *quick]
+    # Narrow layers, in which all units may be dead after the short training at a high rate.
+    alive = ["activation=elu"] if data == "digits" and recipe in ("iaf_vae", "vqvae2") else []
+    return [*words, *quick, *alive]
 
 
 # Where a recipe makes no sense, and what it says there.
@@ -262,7 +264,10 @@ def test_the_saved_model_gives_the_numbers_of_the_run(trained: Trained) -> None:
     evaluator = Evaluator(saved.model, metrics, seed=saved.config["seed"], modality=saved.modality)
     batches = [test.batch(index) for index in torch.arange(len(test)).split(saved.config["batch_size"])]
     baseline = pca_error(saved.model, trained.splits.train, test, seed=saved.config["seed"])
-    measured = measure(evaluator, batches, saved.progress, saved.device)
+    for index, batch in enumerate(batches):
+        evaluator.update(batch.to(saved.device), saved.progress, index)
+    evaluator.observe_training_samples(trained.splits.train, saved.device)
+    measured = evaluator.compute()
     assert measured | baseline_metrics(baseline) == trained.run.metrics
 
 

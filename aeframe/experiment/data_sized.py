@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from aeframe.data.plan import USUAL_BATCH_SIZE, default_batch_size
 from aeframe.runs.folder import RunFolder
 
 CHOSEN = ("batch_size", "max_epochs")
@@ -26,6 +25,9 @@ def with_chosen(config: Mapping[str, Any], num_samples: int, world: int) -> tupl
         num_samples: Number of training samples.
         world: Number of devices.
     """
+    # Imports torch, which the listings of settings do not need.
+    from aeframe.data.plan import USUAL_BATCH_SIZE, default_batch_size
+
     config, notes = dict(config), []
     if config["batch_size"] is None:
         preferred = config["default_batch_size"]
@@ -33,7 +35,8 @@ def with_chosen(config: Mapping[str, Any], num_samples: int, world: int) -> tupl
         if size != (preferred or USUAL_BATCH_SIZE):
             notes.append(f"batch_size={size}, because there are {_samples(num_samples)}")
     if config["max_epochs"] is None:
-        per_epoch = math.ceil(num_samples / config["batch_size"])
+        # A batch size below 1 is an error of the data module.
+        per_epoch = math.ceil(num_samples / max(1, config["batch_size"]))
         config["max_epochs"] = epochs = default_epochs(per_epoch, config["max_batches"])
         if epochs != DEFAULT_EPOCHS and config["max_batches"] is None:
             notes.append(f"max_epochs={epochs}, because {_samples(num_samples)} are {per_epoch} batches an epoch")

@@ -7,14 +7,16 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from aeframe.data.sample_comparison import SampleComparison
 from aeframe.errors import AeframeError
-from aeframe.evaluation.metric_table import MetricTable
 from aeframe.model_store.files import existing_folder, write_text, write_yaml
 from aeframe.plain_files import read_mapping, read_strings
 from aeframe.training.checkpoint_files import BEST, LAST, PREVIOUS
+
+if TYPE_CHECKING:
+    from aeframe.data.sample_comparison import SampleComparison
+    from aeframe.evaluation.metric_table import MetricTable
 
 _BEFORE_CHECKPOINT = (
     "config.yaml",
@@ -254,6 +256,8 @@ class RunFolder:
         Raises:
             AeframeError: A file is damaged.
         """
+        from aeframe.evaluation.metric_table import MetricTable
+
         tables = {}
         for file in sorted(self.tables.glob("*.csv")):
             try:
@@ -272,6 +276,9 @@ class RunFolder:
         Raises:
             AeframeError: The file is damaged.
         """
+        # Imports torch, which listings of runs do not need.
+        from aeframe.data.sample_comparison import SampleComparison
+
         if not self.comparison.is_file():
             return None
         try:

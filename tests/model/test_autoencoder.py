@@ -350,7 +350,7 @@ def test_generate_returns_the_mean_or_a_sample() -> None:
 
 
 def test_generated_data_are_within_the_domain() -> None:
-    model = make(loss={"name": "gaussian", "scale": 0.5}, domain="signed")
+    model = make(loss={"name": "gaussian", "scale": 0.5, "activation": "identity"}, domain="signed")
     z = 50 * torch.randn(6, 3)
     assert model.loss.mean(model.decode(z)).abs().max() > 1
     for draw in (False, True):
@@ -380,7 +380,7 @@ def test_the_decoder_reads_the_latent_s_decoder_input_and_the_loss_completes_by_
         latent=latent,
         prior=StandardNormal((3,)),
         decoder=MLPDecoder(latent.decoder_shape, (1, *SHAPE), hidden=(5,)),
-        loss=Sized(SHAPE),
+        loss=Sized(SHAPE, spec.domain),
         objective=Deterministic(),
     )
     z, sizes = torch.randn(4, 3), torch.tensor([1.0, 2.0, 3.0, 4.0])

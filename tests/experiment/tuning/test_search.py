@@ -177,7 +177,7 @@ def test_another_search_in_the_same_study_is_refused(fake_training: Fake) -> Non
     fake_training(float)
     tuned(trials=1)
     assert error_of(max_epochs=3) == (
-        'study \'study.db\' was begun with max_epochs "50", found max_epochs "3"; choose another file with --study, '
+        'study \'study.db\' was begun with max_epochs "None", found max_epochs "3"; choose another file with --study, '
         "or use the same search space and settings"
     )
     with pytest.raises(AeframeError, match=r'begun with the search of latent.dim {"low": 2, "high": 40}, found the'):

@@ -19,8 +19,11 @@ from aeframe_audio.packed import PackedSounds
 from aeframe_audio.segments import ConsecutiveSegments
 
 LENGTH, RATE = 4000, 8000
-CONFIG = {"model": {"name": "test"}, "activation": "relu", "encoder": {"name": "wave_conv", "channels": (4, 4, 4)},
-          "latent": {"name": "rvq", "dim": 2, "num_quantizers": 2, "codebook_size": 4}, "loss": "mae"}  # fmt: skip
+CONFIG = {
+    "model": {"name": "test"}, "activation": "relu", "encoder": {"name": "wave_conv", "channels": (4, 4, 4)},
+    "latent": {"name": "rvq", "dim": 2, "num_quantizers": 2, "codebook_size": 4},
+    "loss": {"name": "mae", "activation": "identity"},
+}  # fmt: skip
 MODEL = assemble(CONFIG, DataSpec((1, LENGTH), Domain("signed"), rate=RATE))
 
 

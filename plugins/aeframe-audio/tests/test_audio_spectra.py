@@ -24,7 +24,7 @@ QUIET = {"stft": {"floor": -200.0}, "mel": {"floor": -200.0}}
 @pytest.fixture(scope="module")
 def model() -> Autoencoder:
     config = {"model": {"name": "test"}, "activation": "relu", "encoder": {"name": "mlp", "hidden": (4,)},
-              "latent": {"name": "point", "dim": 2}, "loss": "mae"}  # fmt: skip
+              "latent": {"name": "point", "dim": 2}, "loss": {"name": "mae", "activation": "identity"}}  # fmt: skip
     return assemble(config, SPEC)
 
 
@@ -123,7 +123,9 @@ def test_invalid_data_and_options() -> None:
 
 
 def test_signal_to_noise_ratio() -> None:
-    loss = build("loss", {"name": "snr", "floor": -120.0}, shape=(1, 100), domain=Domain("signed"))
+    loss = build(
+        "loss", {"name": "snr", "floor": -120.0, "activation": "identity"}, shape=(1, 100), domain=Domain("signed")
+    )
     x = noise(2, 1, 100)
     decibels = loss(torch.stack([0.9 * x, 0.0 * x], 1)[:, :1], Batch(x))
     assert torch.allclose(decibels, torch.full((2,), -20.0), atol=1e-3)

@@ -34,7 +34,7 @@ def pair(shape: tuple[int, ...], num: int = 3) -> tuple[Tensor, Tensor]:
 def test_the_loss_ssim_is_one_minus_that_of_torchmetrics_times_the_elements(shape: tuple[int, ...]) -> None:
     x, y = pair(shape)
     theirs = structural_similarity_index_measure(y, x, data_range=1.0, reduction="none")
-    loss = StructuralSimilarity(shape, UNIT)
+    loss = StructuralSimilarity(shape, UNIT, activation="identity")
     torch.testing.assert_close(loss(y.unsqueeze(1), Batch(x)), (1 - theirs) * x[0].numel(), rtol=1e-4, atol=1e-4)  # type: ignore[operator]
 
 
@@ -70,14 +70,18 @@ def test_ms_ssim_equals_that_of_torchmetrics(side: int, scales: int) -> None:
 def test_the_number_of_scales_that_fit() -> None:
     assert [scales_that_fit((1, side, side)) for side in (8, 21, 22, 28, 44, 175, 176, 512)] == [1, 1, 2, 2, 3, 4, 5, 5]
     x, y = pair((1, 20, 20))
-    one = MultiScaleSimilarity((1, 20, 20), UNIT)(y.unsqueeze(1), Batch(x))
-    torch.testing.assert_close(one, StructuralSimilarity((1, 20, 20), UNIT)(y.unsqueeze(1), Batch(x)))
+    one = MultiScaleSimilarity((1, 20, 20), UNIT, activation="identity")(y.unsqueeze(1), Batch(x))
+    torch.testing.assert_close(
+        one, StructuralSimilarity((1, 20, 20), UNIT, activation="identity")(y.unsqueeze(1), Batch(x))
+    )
 
 
 @pytest.mark.parametrize("name", ["ssim", "ms_ssim"])
 @pytest.mark.parametrize("mix", [1.0, 0.84])
 def test_the_loss_is_zero_for_equal_images_and_grows_with_noise(name: str, mix: float) -> None:
-    loss = build("loss", {"name": name, "mix": mix}, shape=(3, 24, 24), domain=Domain("signed"))
+    loss = build(
+        "loss", {"name": name, "mix": mix, "activation": "identity"}, shape=(3, 24, 24), domain=Domain("signed")
+    )
     x = torch.rand(4, 3, 24, 24) * 2 - 1
     assert loss(x.unsqueeze(1), Batch(x)).abs().max() < 0.01
     near, far = (loss((x + s * torch.randn_like(x)).unsqueeze(1), Batch(x)) for s in (0.05, 0.5))
@@ -87,8 +91,8 @@ def test_the_loss_is_zero_for_equal_images_and_grows_with_noise(name: str, mix: 
 
 def test_mix_adds_the_absolute_error_over_the_range() -> None:
     x, y = pair((1, 12, 12))
-    half = StructuralSimilarity((1, 12, 12), UNIT, mix=0.5)(y.unsqueeze(1), Batch(x))
-    pure = StructuralSimilarity((1, 12, 12), UNIT)(y.unsqueeze(1), Batch(x))
+    half = StructuralSimilarity((1, 12, 12), UNIT, mix=0.5, activation="identity")(y.unsqueeze(1), Batch(x))
+    pure = StructuralSimilarity((1, 12, 12), UNIT, activation="identity")(y.unsqueeze(1), Batch(x))
     torch.testing.assert_close(half, 0.5 * pure + 0.5 * (x - y).abs().flatten(1).sum(1))
 
 

@@ -17,6 +17,7 @@ from aeframe.factory import build
 from aeframe.model.assembly import assemble
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.noise import smallest, subset_keys
+from aeframe.parts.corruptions import NoCorruption
 from aeframe.testing.fixtures import real_file
 from aeframe.types import Batch, DataSpec, Domain
 from aeframe_omics.clusters import CellClusters
@@ -53,7 +54,8 @@ def random_counts(*shape: int) -> torch.Tensor:
 
 def encoder(spec: DataSpec, **options: Any) -> Any:
     shape = (spec.shape[0] + spec.condition,)
-    return build("encoder", {"name": "counts_mlp", **options}, shape=shape, domain=spec.domain, spec=spec)
+    given = {"shape": shape, "domain": spec.domain, "corruption": NoCorruption(), "spec": spec}
+    return build("encoder", {"name": "counts_mlp", **options}, **given)
 
 
 def test_only_counts_are_log_transformed() -> None:

@@ -15,15 +15,17 @@ from aeframe.parts.losses.distances import AbsoluteError, SquaredError
 from aeframe.parts.losses.likelihoods import Bernoulli, Gaussian
 from aeframe.types import DataSpec, Domain
 
+REAL = Domain("real")
+
 
 @pytest.mark.parametrize(
     ("loss", "can_draw"),
     [
-        (SquaredError((3,)), False),
-        (AbsoluteError((3,)), False),
-        (Gaussian((3,)), True),
-        (Gaussian((3,), variance="shared"), True),
-        (Gaussian((3,), variance="optimal"), False),
+        (SquaredError((3,), REAL), False),
+        (AbsoluteError((3,), REAL), False),
+        (Gaussian((3,), REAL), True),
+        (Gaussian((3,), REAL, variance="shared"), True),
+        (Gaussian((3,), REAL, variance="optimal"), False),
         (Bernoulli((3,)), True),
     ],
 )
@@ -35,9 +37,9 @@ def test_a_loss_that_can_draw_has_noise(loss: Loss, can_draw: bool) -> None:
 
 def test_a_draw_from_a_loss_without_noise_is_refused() -> None:
     spec = DataSpec((3,), Domain("real"))
-    check_draw("model 'ae'", SquaredError((3,)), spec, draw=False)
+    check_draw("model 'ae'", SquaredError((3,), REAL), spec, draw=False)
     with pytest.raises(AeframeError) as error:
-        check_draw("model 'ae'", SquaredError((3,)), spec, draw=True)
+        check_draw("model 'ae'", SquaredError((3,), REAL), spec, draw=True)
     assert str(error.value) == (
         "model 'ae' draws samples from a likelihood with noise, found the loss SquaredError, which has none for new "
         "samples; leave out draw to take the mean, or train with loss=gaussian loss.variance=shared"

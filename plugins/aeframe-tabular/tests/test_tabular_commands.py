@@ -63,12 +63,14 @@ def test_reconstructions_are_a_file_like_that_of_training(
     assert found["age"].dtype == np.int64
 
 
-def test_decoded_codes_are_the_reconstructions(folder: Path, tmp_path: Path) -> None:
+def test_decoded_codes_are_rows_of_the_file(folder: Path, tmp_path: Path) -> None:
     run("encode", folder / "run", folder / "new.csv", "-o", tmp_path / "codes.npz")
     run("decode", folder / "run", tmp_path / "codes.npz", "-o", tmp_path / "decoded.csv")
-    run("reconstruct", folder / "run", folder / "new.csv", "-o", tmp_path / "reconstructed.csv")
-    decoded, expected = (pd.read_csv(tmp_path / f"{name}.csv") for name in ("decoded", "reconstructed"))
-    pd.testing.assert_frame_equal(decoded[["age", "plan", "joined"]], expected[["age", "plan", "joined"]])
+    decoded = pd.read_csv(tmp_path / "decoded.csv")
+    model = aeframe.load(folder / "run")
+    expected = model.restore(model.decode(model.encode(model.modality.read(folder / "new.csv"))))
+    columns = ["age", "plan", "joined"]
+    assert decoded[columns].astype(str).to_numpy().tolist() == expected[columns].astype(str).to_numpy().tolist()
 
 
 def test_generated_rows_are_read_again(folder: Path, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def model(shape: tuple[int, ...] = SHAPE, domain: str = "unit") -> Autoencoder:
     config = {
         "encoder": {"name": "mlp", "hidden": (5,)},
         "latent": {"name": "point", "dim": 3},
-        "loss": "mse",
+        "loss": {"name": "mse", "activation": "identity"},
         "objective": "deterministic",
     }
     return assemble(config, DataSpec(shape, Domain.parse(domain))).eval()

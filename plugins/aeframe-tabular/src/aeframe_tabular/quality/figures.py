@@ -236,7 +236,7 @@ def _draw_numbers(axis: Axes, tables: Sequence[Floats], column: Column) -> None:
         shares_of_missing = ", ".join(
             f"{100 * share:.1f} % {title}" for share, (title, _) in zip(missing, _SETS, strict=False)
         )
-        axis.set_xlabel(f"missing: {shares_of_missing}", fontsize=5.5)
+        axis.set_xlabel(f"missing: {shares_of_missing}", fontsize=5.5, loc="right")
     pooled = np.concatenate(present)
     if not len(pooled):
         return

@@ -18,8 +18,11 @@ from hydra._internal.config_repository import CachingConfigRepository, IConfigRe
 from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.utils import get_args_parser
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobRuntime, setup_globals
 from hydra.types import HydraContext, RunMode
@@ -31,11 +34,10 @@ from aeframe.errors import AeframeError
 
 __all__ = [
     "BasicSweeper",
-    "CachingConfigRepository",
-    "ConfigLoaderImpl",
     "ConfigSearchPathImpl",
     "Hydra",
     "IConfigRepository",
+    "ReadingOnce",
     "get_args_parser",
     "get_overrides_dirname",
     "global_state",
@@ -71,6 +73,47 @@ def global_state(name: str) -> Iterator[None]:
                 BaseContainer._resolvers.pop(resolver_name, None)
             else:
                 BaseContainer._resolvers[resolver_name] = resolver
+
+
+_Opened = tuple[tuple[str | None, tuple[str, ...]], CachingConfigRepository]
+"""A primary config with folders of further options, and a repository with the option files that were read for them."""
+
+
+class ReadingOnce(ConfigLoaderImpl):
+    """Hydra's config loader, which reads an option file once for a defaults list and the config that follows.
+
+    Hydra reads all files for each of them. A repository is passed on once, from a defaults list to one config: a config
+    shares its values with the repository that it was composed from.
+    """
+
+    def __init__(self, config_search_path: ConfigSearchPath) -> None:
+        super().__init__(config_search_path)
+        self._opened: _Opened | None = None
+        self._reusable: _Opened | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_opened": None, "_reusable": None}
+
+    def parsed(self, overrides: Sequence[str]) -> list[Override]:
+        """Return overrides as Hydra's parser returns them."""
+        return OverridesParser.create().parse_overrides(list(overrides))
+
+    def compute_defaults_list(self, config_name: str | None, overrides: list[str], run_mode: RunMode) -> Any:
+        defaults_list = super().compute_defaults_list(config_name, overrides, run_mode)
+        self._reusable = self._opened
+        return defaults_list
+
+    def _parse_overrides_and_create_caching_repo(
+        self, config_name: str | None, overrides: list[str]
+    ) -> tuple[list[Override], CachingConfigRepository]:
+        key = (config_name, tuple(line for line in overrides if "hydra.searchpath" in line))
+        opened, self._reusable = self._reusable, None
+        if opened is not None and opened[0] == key:
+            parsed, repository = self.parsed(overrides), opened[1]
+        else:
+            parsed, repository = super()._parse_overrides_and_create_caching_repo(config_name, overrides)
+        self._opened = key, repository
+        return parsed, repository
 
 
 class Hydra(hydra_application.Hydra):

@@ -25,9 +25,8 @@ from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseExceptio
 
 from aeframe.errors import AeframeError, did_you_mean
 from aeframe.experiment.composition.hydra_internals import (
-    CachingConfigRepository,
-    ConfigLoaderImpl,
     IConfigRepository,
+    ReadingOnce,
     get_overrides_dirname,
     global_state,
 )
@@ -38,11 +37,9 @@ from aeframe.registry import registry
 
 CONFIG = "train"
 """The name of the primary config, ``train.yaml``."""
-_Opened = tuple[tuple[str | None, tuple[str, ...]], CachingConfigRepository]
-"""A primary config with folders of further options, and a repository with the option files that were read for them."""
 
 
-class Loader(ConfigLoaderImpl):
+class Loader(ReadingOnce):
     """Compose ``train.yaml`` with overrides.
 
     It differs from Hydra's loader in four ways:
@@ -78,15 +75,13 @@ class Loader(ConfigLoaderImpl):
         self._composed_choices: dict[tuple[str | None, tuple[str, ...], RunMode, bool], DictConfig] = {}
         self._groups: dict[str, bool] = {}
         self._implied: dict[tuple[str | None, tuple[str, ...]], list[str]] = {}
-        self._opened: _Opened | None = None
-        self._reusable: _Opened | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a launcher sends to other processes: everything but the composed configs."""
-        state = dict(self.__dict__)
+        state = super().__getstate__()
         for name in ("_parsed_lines", "_composed_choices", "_implied"):
             state[name] = {}
-        return {**state, "_opened": None, "_reusable": None}
+        return state
 
     @global_state(CONFIG)
     def load_configuration(
@@ -101,8 +96,8 @@ class Loader(ConfigLoaderImpl):
         if self._names_only:
             return super().load_configuration(config_name, overrides, run_mode, from_shell, validate_sweep_overrides)
         with self._sentences():
-            parsed = self._parsed(overrides)
-            completed = self._parsed(self._completed(config_name, parsed))
+            parsed = self.parsed(overrides)
+            completed = self.parsed(self._completed(config_name, parsed))
             if validate_sweep_overrides:
                 self.validate_sweep_overrides_legal(completed, run_mode, from_shell)
             config = self._composed(config_name, completed, run_mode)
@@ -124,17 +119,15 @@ class Loader(ConfigLoaderImpl):
     def point_settings(self, master_config: DictConfig, sweep_overrides: Sequence[str]) -> DictConfig:
         """Compose one point like `load_sweep_config`, but without the node ``hydra``, which takes most of the time."""
         with self._sentences():
-            parsed = self._parsed([*map(str, master_config.hydra.overrides.hydra), *sweep_overrides])
-            completed = self._parsed(self._completed(CONFIG, parsed))
+            parsed = self.parsed([*map(str, master_config.hydra.overrides.hydra), *sweep_overrides])
+            completed = self.parsed(self._completed(CONFIG, parsed))
             self.validate_sweep_overrides_legal(completed, RunMode.RUN, from_shell=True)
             return self._composed(CONFIG, completed, RunMode.RUN, with_hydra=False)
 
     @global_state(CONFIG)
     def compute_defaults_list(self, config_name: str | None, overrides: list[str], run_mode: RunMode) -> Any:
         """Return the defaults list (the options that are chosen in each group), without composing the config."""
-        defaults_list = super().compute_defaults_list(config_name, overrides, run_mode)
-        self._reusable = self._opened
-        return defaults_list
+        return super().compute_defaults_list(config_name, overrides, run_mode)
 
     @global_state(CONFIG)
     def choices(self, overrides: Sequence[str]) -> dict[str, Any]:
@@ -177,28 +170,11 @@ class Loader(ConfigLoaderImpl):
         """Read one option from the first source that has it; None where no source has it."""
         return self.repository.load_config(path)
 
-    def _parsed(self, overrides: Sequence[str]) -> list[Override]:
+    def parsed(self, overrides: Sequence[str]) -> list[Override]:
         """Return parsed overrides; the points of a sweep share most of their lines."""
         new = [line for line in dict.fromkeys(overrides) if line not in self._parsed_lines]
         self._parsed_lines.update(zip(new, OverridesParser.create().parse_overrides(new), strict=True))
         return [self._parsed_lines[line] for line in overrides]
-
-    def _parse_overrides_and_create_caching_repo(
-        self, config_name: str | None, overrides: list[str]
-    ) -> tuple[list[Override], CachingConfigRepository]:
-        """Return parsed overrides and a repository, which has the option files that the last defaults list read.
-
-        Hydra reads all files for each defaults list and for each config. A repository is passed on once, from a
-        defaults list to one config: a config shares its values with the repository that it was composed from.
-        """
-        key = (config_name, tuple(line for line in overrides if "hydra.searchpath" in line))
-        opened, self._reusable = self._reusable, None
-        if opened is not None and opened[0] == key:
-            parsed, repository = self._parsed(overrides), opened[1]
-        else:
-            parsed, repository = super()._parse_overrides_and_create_caching_repo(config_name, overrides)
-        self._opened = key, repository
-        return parsed, repository
 
     def _composed(
         self, config_name: str | None, overrides: Sequence[Override], run_mode: RunMode, *, with_hydra: bool = True
@@ -272,7 +248,7 @@ class Loader(ConfigLoaderImpl):
         A registered dataset chooses its modality itself; an option file such as ``data/mine.yaml`` only names one.
         For substitutes see `aeframe.data.modality.Modality`.
         """
-        parsed = self._parsed(overrides)
+        parsed = self.parsed(overrides)
         datasets = [name for each in parsed if (name := _chosen_dataset(each)) is not None]
         if datasets and not any(map(_has_substitutes, datasets)):
             # An override takes precedence over all files, and a registered dataset has its modality.

@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from aeframe.parts.latents.sparse.dictionary import Dictionary, squared_error
-from aeframe.parts.latents.sparse.l0_controller import L0Controller, check_sparsity
+from aeframe.parts.latents.sparse.dictionary import squared_error
+from aeframe.parts.latents.sparse.penalised import PenalisedDictionary
 from aeframe.parts.schedules import Schedule, fixed
 from aeframe.types import Shape
 
@@ -21,7 +21,7 @@ _PROPORTIONAL = 2.0
 weight over tens to hundreds of batches."""
 
 
-class Gated(Dictionary):
+class Gated(PenalisedDictionary):
     """Gates select the active features, magnitudes set their values (Rajamanoharan et al. 2024a, arXiv 2404.16014).
 
     Gates and magnitudes share their weights except for one factor and one bias per feature. Only the gates are
@@ -56,12 +56,9 @@ class Gated(Dictionary):
         auxk: Schedule = fixed(1 / 32),
         dead_after: int = 10_000,
     ) -> None:
-        check_sparsity(self.name, target_l0, sparsity, dim)
-        density = 0.5 if target_l0 is None else target_l0 / dim
-        super().__init__(feature_shape, dim=dim, initial_density=density, auxk=auxk, dead_after=dead_after)
-        self.controller = None if target_l0 is None else L0Controller(target_l0, _RATE)
-        if sparsity is not None:
-            self.weights["sparsity"] = sparsity
+        super().__init__(
+            feature_shape, dim=dim, target_l0=target_l0, sparsity=sparsity, rate=_RATE, auxk=auxk, dead_after=dead_after
+        )
         nn.init.constant_(self.encode_bias, -self.initial_threshold)
         self.log_factor = nn.Parameter(torch.zeros(dim))
         self.magnitude_bias = nn.Parameter(torch.zeros(dim))

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from aeframe.errors import AeframeError
-from aeframe.parts.latents.sparse.dictionary import Dictionary
-from aeframe.parts.latents.sparse.l0_controller import L0Controller, check_sparsity
+from aeframe.parts.latents.sparse.penalised import PenalisedDictionary
 from aeframe.parts.schedules import Schedule, fixed
 from aeframe.types import Shape
 
@@ -23,7 +22,7 @@ _LEAST_THRESHOLD = 0.05
 """The lowest initial threshold, in standard deviations of the pre-activations."""
 
 
-class JumpReLU(Dictionary):
+class JumpReLU(PenalisedDictionary):
     """z is the pre-activation where it exceeds a learned threshold, else 0 (Rajamanoharan et al. 2024b, arXiv
     2407.14435).
 
@@ -68,12 +67,9 @@ class JumpReLU(Dictionary):
         if bandwidth <= 0 or (threshold is not None and threshold <= 0):
             found = f"{bandwidth:g} and {threshold}"
             raise AeframeError(f"latent jumprelu needs bandwidth and threshold > 0, found {found}")
-        check_sparsity(self.name, target_l0, sparsity, dim)
-        density = 0.5 if target_l0 is None else target_l0 / dim
-        super().__init__(feature_shape, dim=dim, initial_density=density, auxk=auxk, dead_after=dead_after)
-        self.controller = None if target_l0 is None else L0Controller(target_l0, _RATE)
-        if sparsity is not None:
-            self.weights["sparsity"] = sparsity
+        super().__init__(
+            feature_shape, dim=dim, target_l0=target_l0, sparsity=sparsity, rate=_RATE, auxk=auxk, dead_after=dead_after
+        )
         self.bandwidth = self.scale * bandwidth
         if threshold is None:
             # Where half of the features or more are to be active, this is 0, which has no logarithm.

@@ -6,8 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from aeframe.devices import num_rows, sum_over_batch
-from aeframe.errors import AeframeError
-from aeframe.parts.schedules import Schedule
 
 _LARGEST_ERROR = 1.0
 """Errors are clipped to this size, so that a few batches without active features do not move the level far off."""
@@ -45,26 +43,3 @@ class L0Controller(nn.Module):
         error = (l0 / self.target).log().clamp(-_LARGEST_ERROR, _LARGEST_ERROR)
         self.level += self.rate * error
         return error
-
-
-def check_sparsity(latent: str, target_l0: float | None, sparsity: Schedule | None, dim: int) -> None:
-    """Raise an error unless exactly one of the options `target_l0` and `sparsity` is set, and can be reached.
-
-    Args:
-        latent: The registered name of the latent.
-        target_l0: The option, or None.
-        sparsity: The option, or None.
-        dim: Number of features.
-    """
-    if target_l0 is None and sparsity is None:
-        raise AeframeError(f"latent {latent} needs target_l0 or sparsity, found neither; set latent.target_l0=32")
-    if target_l0 is not None and sparsity is not None:
-        raise AeframeError(
-            f"latent {latent} has target_l0={target_l0:g}, which sets the weight of its term sparsity, and also the "
-            "option sparsity; set latent.target_l0=null to use latent.sparsity"
-        )
-    if target_l0 is not None and not 0 < target_l0 < dim:
-        raise AeframeError(
-            f"latent {latent} needs target_l0 above 0 and below dim={dim}, found {target_l0:g}; set latent.target_l0 "
-            "or latent.dim"
-        )

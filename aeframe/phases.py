@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import ParamSpec, TypeVar
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 OTHER = "other"
 """Time outside of every phase."""
@@ -102,20 +97,6 @@ def phase(name: str) -> Iterator[None]:
     else:
         with phases.phase(name):
             yield
-
-
-def timed(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Return a decorator that counts the time of each call for a phase of the run."""
-
-    def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        @functools.wraps(function)
-        def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
-            with phase(name):
-                return function(*args, **kwargs)
-
-        return wrapped
-
-    return decorate
 
 
 def process_age() -> float | None:

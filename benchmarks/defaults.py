@@ -20,6 +20,7 @@ import argparse
 import contextlib
 import io
 import json
+import math
 import statistics
 import tempfile
 import time
@@ -131,8 +132,8 @@ def default(overrides: Sequence[str], folder: Path) -> tuple[dict[str, float], s
     return dict(run.metrics), " ".join(printed.getvalue().splitlines())
 
 
-def bare_loop(overrides: Sequence[str], batches: int, seed: int) -> tuple[dict[str, float], L.LightningDataModule]:
-    """Return the test metrics of the same network after a plain loop, and the data."""
+def bare_loop(overrides: Sequence[str], batches: int, seed: int) -> tuple[dict[str, float], Splits, int]:
+    """Return the test metrics of the same network after a plain loop, the data, and the size of the code."""
     module, data = aeframe.build(overrides=list(overrides))
     model, train = module.model, data.splits.train
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
@@ -153,7 +154,7 @@ def bare_loop(overrides: Sequence[str], batches: int, seed: int) -> tuple[dict[s
         enable_checkpointing=False,
     )  # fmt: skip
     trainer.test(module, datamodule=data, verbose=False)
-    return dict(module.measured["test"]), data
+    return dict(module.measured["test"]), data.splits, math.prod(model.latent.shape)
 
 
 # -- what the field uses ----------------------------------------------------------------------------------------------
@@ -270,11 +271,8 @@ def measure(case: Case, batches: int, seed: int, folder: Path) -> dict[str, Any]
     begin = time.perf_counter()
     ours, printed = default(overrides, folder / f"{time.monotonic_ns()}")
     middle = time.perf_counter()
-    bare, data = bare_loop(overrides, batches, seed)
+    bare, splits, size = bare_loop(overrides, batches, seed)
     end = time.perf_counter()
-    splits: Splits = data.splits  # type: ignore[attr-defined]
-    module, _ = aeframe.build(overrides=overrides)
-    size = int(np.prod(module.model.latent.shape))
     return {
         "default": ours[case.metric],
         "bare": bare[case.metric],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from aeframe.experiment.data_sized import with_stored_choices
+from aeframe.experiment.data_sized import stored_choices
 from aeframe.experiment.finished_run import Run
 from aeframe.experiment.objects import RunObjects
 from aeframe.model_store.reader import load, own_kinds
@@ -40,7 +40,7 @@ def is_complete(folder: RunFolder, config: Mapping[str, Any]) -> bool:
         return False
     newest = newest_checkpoint(folder)
     # The checkpoints of a finished run may have been deleted.
-    return newest is None or is_trained(newest, with_stored_choices(config, folder))
+    return newest is None or is_trained(newest, {**config, **stored_choices(config, folder.read_config)})
 
 
 def finished_run(folder: RunFolder, objects: RunObjects) -> tuple[Run, str]:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
-
-from aeframe.runs.folder import RunFolder
 
 CHOSEN = ("batch_size", "max_epochs")
 """Settings for which null means a choice by the data."""
@@ -56,21 +54,16 @@ def default_epochs(batches_per_epoch: int, max_batches: int | None = None) -> in
     return max(1, min(max(DEFAULT_EPOCHS, math.ceil(fewest / batches_per_epoch)), most // batches_per_epoch))
 
 
-def stored_choices(config: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
+def stored_choices(config: Mapping[str, Any], read_stored: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
     """Return what a run has chosen from its data, for the settings that its command leaves out.
 
     Args:
         config: The config of the command.
-        stored: The config of the run.
+        read_stored: Returns the config of the run; it is not called where the command leaves out nothing.
     """
-    return {name: stored[name] for name in CHOSEN if config[name] is None}
-
-
-def with_stored_choices(config: Mapping[str, Any], folder: RunFolder) -> dict[str, Any]:
-    """Return the config of a command with what the run in a folder has chosen from its data."""
-    if all(config[name] is not None for name in CHOSEN):
-        return dict(config)
-    return {**config, **stored_choices(config, folder.read_config())}
+    left_out = [name for name in CHOSEN if config[name] is None]
+    stored = read_stored() if left_out else {}
+    return {name: stored[name] for name in left_out}
 
 
 def _samples(num: int) -> str:

@@ -15,7 +15,7 @@ from aeframe.model.density import batches_to_fit, fit_sampler
 from aeframe.model_store.trained_model import TrainedModel
 from aeframe.model_store.writer import save_model
 from aeframe.noise import random_rows
-from aeframe.phases import phase, timed
+from aeframe.phases import phase
 from aeframe.runs.folder import RunFolder
 from aeframe.runs.records import Records
 from aeframe.training.loggers import log_pictures
@@ -24,7 +24,6 @@ _NUM_PICTURED = 512
 """Samples of the test split that are used for pictures."""
 
 
-@timed("saving")
 def save_run(
     setup: RunSetup,
     trained: TrainedModel,

@@ -112,7 +112,7 @@ def _decided(config: Mapping[str, Any], job: int | None, objects: RunObjects, st
     return Start(
         str(folder.path),
         continues=continues,
-        chosen=stored_choices(config, stored_config(folder)) if continues else {},
+        chosen=stored_choices(config, lambda: stored_config(folder)) if continues else {},
         command=command,
         is_locked=True,
     )
@@ -126,7 +126,7 @@ def _in_folder(folder: RunFolder, config: Mapping[str, Any], command: str) -> St
         check_unchanged(config, stored_config(folder), folder)
     if is_complete(folder, config):
         return Start(str(folder.path), is_complete=True, command=command)
-    chosen = stored_choices(config, stored_config(folder))
+    chosen = stored_choices(config, lambda: stored_config(folder))
     return Start(str(folder.path), continues=True, chosen=chosen, command=command)
 
 

@@ -404,7 +404,8 @@ class _RunInProgress:
         metrics |= of_baseline
         if is_first_process():
             stored = {**self.config, "hidden_options": self.hidden_options}
-            save_run(setup, trained, metrics, stored, self.folder, self.loggers, self._print_note)
+            with phase("saving"):
+                save_run(setup, trained, metrics, stored, self.folder, self.loggers, self._print_note)
             self.folder.write_state("finished")
             units = units_of(setup.model.loss.unit, metrics_of(setup.modality.metrics, self.config["metrics"]))
             tables = {name: table.summary for name, table in setup.evaluator.tables().items()}

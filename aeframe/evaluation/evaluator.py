@@ -55,6 +55,8 @@ class Evaluator(Callback):
         self.model, self.seed = model, seed
         self.training_samples: Source | None = None
         """The training split for `observe_training_samples` in a test; None to leave it out."""
+        self.validates = False
+        """Whether metrics are left out that are `only_in_tests`."""
         self.means = TermMeans()
         # The metric of each value that was computed last.
         self._metric_of: dict[str, str] = {}
@@ -67,8 +69,7 @@ class Evaluator(Callback):
 
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Reset all metrics and move them to the module's device."""
-        self.reset()
-        self.to(pl_module.device)
+        self._begin(pl_module.device, validates=True)
 
     def on_validation_batch_end(
         self,
@@ -92,7 +93,7 @@ class Evaluator(Callback):
 
     def on_test_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Reset all metrics and move them to the module's device."""
-        self.on_validation_epoch_start(trainer, pl_module)
+        self._begin(pl_module.device, validates=False)
 
     def on_test_batch_end(
         self,
@@ -112,6 +113,11 @@ class Evaluator(Callback):
             with trainer.precision_plugin.forward_context():
                 self.observe_training_samples(self.training_samples, pl_module.device)
         self._add_values(pl_module, "test")
+
+    def _begin(self, device: torch.device, *, validates: bool) -> None:
+        self.validates = validates
+        self.reset()
+        self.to(device)
 
     def _add_values(self, pl_module: L.LightningModule, split: str) -> None:
         values = _to_host(self._computed())
@@ -206,7 +212,7 @@ class Evaluator(Callback):
         if output.is_repeated:
             return
         with evaluation_mode(output.model):
-            for metric in self._metrics():
+            for metric in self._active().values():
                 metric.update(output.model, output.sampled if metric.sampled else output.at_mean())
 
     def _computed(self, reserved: frozenset[str] = frozenset()) -> dict[str, Tensor]:
@@ -214,8 +220,8 @@ class Evaluator(Callback):
         values: dict[str, Tensor] = {}
         # Their order must not depend on what was evaluated before, such as validation in a run that is not resumed.
         self._metric_of.clear()
-        for label, metric in self.metrics.items():
-            computed = cast("ModelMetric", metric).compute()
+        for label, metric in self._active().items():
+            computed = metric.compute()
             for name, value in (computed if isinstance(computed, dict) else {label: computed}).items():
                 if name in values or name in reserved:
                     raise AeframeError(
@@ -225,6 +231,10 @@ class Evaluator(Callback):
                 values[name] = value
                 self._metric_of[name] = label
         return values
+
+    def _active(self) -> dict[str, ModelMetric]:
+        metrics = cast("Mapping[str, ModelMetric]", self.metrics)
+        return {label: each for label, each in metrics.items() if not (self.validates and each.only_in_tests)}
 
     def _metrics(self) -> Iterator[ModelMetric]:
         return cast("Iterator[ModelMetric]", iter(self.metrics.values()))

@@ -277,6 +277,7 @@ class _RunInProgress:
         batch = validation.batch(torch.arange(min(config["batch_size"], len(validation))))
         metrics = metrics_of(setup.modality.metrics, config["metrics"])
         evaluator = Evaluator(setup.model, metrics, modality=setup.modality)
+        evaluator.validates = True
         names = measure(evaluator, [batch], TrainingProgress(batch=1, planned=1), torch.device("cpu"))
         if name not in names:
             raise AeframeError(

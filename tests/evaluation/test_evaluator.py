@@ -12,6 +12,7 @@ from torch import Tensor
 from aeframe.data import DataModule, Splits, TensorSource
 from aeframe.errors import AeframeError
 from aeframe.evaluation.evaluator import Evaluator, evaluation_mode, measure, metrics_of
+from aeframe.evaluation.metrics.reconstruction import MeanAbsoluteError
 from aeframe.evaluation.reconstruction import decode_posterior
 from aeframe.noise import EVALUATION, noise_of
 from aeframe.training.module import AutoencoderModule
@@ -206,6 +207,19 @@ def test_sums_are_reset_before_a_second_evaluation(make_model: Any) -> None:
         values.append(dict(module.measured["val"]))
     assert values[0] == values[1]
     assert list(evaluator.metrics) == ["mse"]
+
+
+def test_a_metric_only_of_tests_is_left_out_of_validation(make_model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MeanAbsoluteError, "only_in_tests", True)
+    model = make_model()
+    module = AutoencoderModule(model, callbacks=[Evaluator(model, {"mse": {}, "mae": {}})])
+    splits = Splits(*(TensorSource(data()) for _ in range(3)))
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    trainer = L.Trainer(accelerator="cpu", enable_checkpointing=False, **quiet)
+    trainer.validate(module, datamodule=DataModule(splits, batch_size=20), verbose=False)
+    trainer.test(module, datamodule=DataModule(splits, batch_size=20), verbose=False)
+    assert "mae" not in module.measured["val"]
+    assert module.measured["test"].keys() == {*module.measured["val"], "mae"}
 
 
 def test_outputs_of_other_modules_are_ignored(make_model: Any) -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import aeframe
 from aeframe.training.fused import with_fused_kernel
 from aeframe.training.optimizer_groups import GroupSettings, OptimizerGroup
 
@@ -45,7 +46,7 @@ def test_steps_are_those_of_the_loop(name: str) -> None:
     ("options", "parameters"),
     [
         ({"name": "adam", "foreach": True}, weights()),
-        ({"name": "adam", "differentiable": False}, weights()),
+        ({"name": "adam", "differentiable": True}, weights()),
         ({"name": "radam"}, weights()),
         ({"name": "adam"}, weights(device="meta")),
         ({"name": "adam"}, weights(dtype=torch.complex64)),
@@ -55,3 +56,15 @@ def test_steps_are_those_of_the_loop(name: str) -> None:
 )
 def test_other_optimizers_are_left_alone(options: dict[str, Any], parameters: list[nn.Parameter]) -> None:
     assert with_fused_kernel(options, parameters) == options
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "fused"),
+    [("adam", True), ("adamw", True), ("sgd", True), ({"name": "adam", "fused": False}, False),
+     ({"name": "adam", "foreach": True}, None), ({"name": "adam", "capturable": True}, None)],
+)  # fmt: skip
+def test_a_composed_run_fuses_its_steps_unless_another_is_chosen(optimizer: Any, fused: bool | None) -> None:
+    # A composed config holds every option of the optimizer with its default.
+    module, _ = aeframe.build(data="digits", model="ae", optimizer=optimizer)
+    module.configure_optimizers()
+    assert [each["fused"] for each in module.groups[0].optimizer.param_groups] == [fused]

@@ -42,6 +42,9 @@ class ModelMetric(Metric):
     uses_training_samples: ClassVar[bool] = False
     """Whether `update_training` is to receive samples of the training split before a test."""
 
+    only_in_tests: ClassVar[bool] = False
+    """Whether it is left out of the validation after each epoch, since it costs as much as a forward pass."""
+
     @classmethod
     def applies(cls, model: Autoencoder) -> bool:
         """Return whether the metric is defined for `model`, such as codebook usage for a quantised latent.

@@ -28,7 +28,7 @@ $(READY): pyproject.toml constraints.txt $(PLUGINS:%=%/pyproject.toml)
 	touch $@
 
 demo: $(READY)
-	$(BIN)/python train.py experiment=digits_quick
+	$(BIN)/python train.py experiment=glyphs_quick
 
 test: $(READY)
 	$(TEST) --dist loadfile --no-loadscope-reorder

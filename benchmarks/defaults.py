@@ -74,13 +74,13 @@ def cases(folder: Path, unpacked: Path) -> dict[str, Case]:
         "breast_cancer": Case("vector", ("data=breast_cancer",), rival=rows),
         **{
             name: Case(
-                "vector", ("data=numbers", f"data.path={folder / 'anomaly' / name}.npz", "data.label=y"), rival=rows
+                "vector", ("data=numbers", f"data.path={folder / 'anomaly' / name}.npz", "data.key=X", "data.label=y"), rival=rows
             )
             for name in ("cardio", "letter", "satellite")
         },
         "resnet_features": Case(
             "vector",
-            ("data=numbers", f"data.path={folder / 'features/cifar10_resnet18.npz'}", "data.label=y"),
+            ("data=numbers", f"data.path={folder / 'features/cifar10_resnet18.npz'}", "data.key=X", "data.label=y"),
             rival=rows,
         ),
         "digits": Case("image", ("data=digits",), rival=rows),

@@ -149,6 +149,23 @@ def test_every_other_command_runs(arguments: list[str], run: Path, workplace: Pa
         assert (workplace / arguments[arguments.index("-o") + 1]).exists()
 
 
+def test_each_figure_is_in_the_file_that_it_links_to() -> None:
+    section = README[README.index("## What to use when") : README.index("## One picture")]
+    rows = [line for line in section.splitlines() if "](benchmarks/results/" in line]
+    assert len(rows) == 6
+    for row in rows:
+        (link,) = re.findall(r"\]\((benchmarks/results/\S+)\)", row)
+        measured = [float(word) for word in re.findall(r"\d*\.\d+", (ROOT / link).read_text(encoding="utf-8"))]
+        claim = row.partition(link)[2]
+        for word in re.findall(r"\d*\.\d+", claim):
+            digits = len(word.partition(".")[2])
+            assert any(round(number, digits) == float(word) for number in measured), f"{word} is not in {link}"
+    for arguments in re.findall(r"`(model=[^`]+)`", section):
+        names = dict(word.split("=") for word in arguments.split())
+        assert registry.registry().has("dataset", names.get("data", "numbers"))
+        assert names["model"] in {*core_recipes(), "tvae", "table_vae"}
+
+
 def test_the_first_block_trains_on_an_array() -> None:
     block = blocks()[0]
     quick = "max_batches=2, pictures=False, trainer={'accelerator': 'cpu', 'threads': 1}"

@@ -18,7 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 EXPERIMENTS: dict[str, tuple[str, ...]] = {
-    "digits_vae": ("experiment=digits_quick",),
+    "glyphs_vae": ("experiment=glyphs_quick",),
     "digits_vqvae": ("model=vqvae", "data=digits", "max_epochs=10"),
     "digits_mae": ("model=mae", "data=digits", "max_epochs=10"),
     "series_ae": ("model=ae", "modality=series", "max_epochs=4"),

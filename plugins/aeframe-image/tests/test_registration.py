@@ -23,6 +23,7 @@ NAMES = {
         "cifar10",
         "digits",
         "fashion_mnist",
+        "glyphs",
         "image_folder",
         "image_huggingface",
         "image_in_memory",

@@ -13,6 +13,7 @@ def register_modalities(register: Register) -> None:
 def register_datasets(register: Register) -> None:
     register("digits", "aeframe_image.digits:Digits", summary="1,797 handwritten digits of 8 x 8, no download")
     register("shapes", "aeframe_image.shapes:Shapes", summary="simulated shapes with five known factors of variation")
+    register("glyphs", "aeframe_image.glyphs:Glyphs", summary="printed characters in the fonts of matplotlib")
     register("mnist", "aeframe_image.idx:MNIST", summary="70,000 handwritten digits of 28 x 28")
     register("fashion_mnist", "aeframe_image.idx:FashionMNIST", summary="70,000 images of clothing of 28 x 28")
     register("cifar10", "aeframe_image.cifar:CIFAR10", summary="60,000 colour photographs of 32 x 32")

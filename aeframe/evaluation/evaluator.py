@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import lightning.pytorch as L
@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 
 from aeframe.data.modality import Source
-from aeframe.errors import AeframeError
+from aeframe.errors import AeframeError, did_you_mean
 from aeframe.evaluation.anomalies import subset_batches
 from aeframe.evaluation.metric_table import MetricTable
 from aeframe.evaluation.metrics.base import SUM_DTYPE, ModelMetric
@@ -42,6 +42,10 @@ class Evaluator(Callback):
             model, or that compare unordered elements by their position, are left out.
         seed: Seed of the random draws of `measure`.
         modality: The prepared modality, for metrics in the unit of the data; without it they are left out.
+        test_only: Names in `metrics` that are left out of the validation in a Trainer.
+
+    Raises:
+        AeframeError: A name of `test_only` is none of `metrics`.
     """
 
     def __init__(
@@ -51,11 +55,16 @@ class Evaluator(Callback):
         *,
         seed: int = 0,
         modality: Modality | None = None,
+        test_only: Sequence[str] = (),
     ) -> None:
         self.model, self.seed = model, seed
         self.training_samples: Source | None = None
         """The training split for `observe_training_samples` in a test; None to leave it out."""
         self.means = TermMeans()
+        _check_test_only(test_only, metrics)
+        self._test_only = frozenset(test_only)
+        # The metrics that are left out at present: those of the test only, in validation.
+        self._left_out: frozenset[str] = frozenset()
         # The metric of each value that was computed last.
         self._metric_of: dict[str, str] = {}
         built = {
@@ -66,9 +75,10 @@ class Evaluator(Callback):
     # -- in a Trainer --------------------------------------------------------------------------------------------
 
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Reset all metrics and move them to the module's device."""
+        """Reset all metrics, move them to the module's device, and leave those of the test out."""
         self.reset()
         self.to(pl_module.device)
+        self._left_out = self._test_only
 
     def on_validation_batch_end(
         self,
@@ -89,10 +99,12 @@ class Evaluator(Callback):
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Add the values to those that the module has measured."""
         self._add_values(pl_module, "val")
+        self._left_out = frozenset()
 
     def on_test_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Reset all metrics and move them to the module's device."""
         self.on_validation_epoch_start(trainer, pl_module)
+        self._left_out = frozenset()
 
     def on_test_batch_end(
         self,
@@ -191,7 +203,8 @@ class Evaluator(Callback):
         return {name: table for name, table in tables.items() if table is not None}
 
     def reset(self) -> None:
-        """Clear all sums."""
+        """Clear all sums, and compute every metric from here on."""
+        self._left_out = frozenset()
         self.means.reset()
         for metric in self._metrics():
             metric.reset()
@@ -214,7 +227,7 @@ class Evaluator(Callback):
         values: dict[str, Tensor] = {}
         # Their order must not depend on what was evaluated before, such as validation in a run that is not resumed.
         self._metric_of.clear()
-        for label, metric in self.metrics.items():
+        for label, metric in self._named_metrics():
             computed = cast("ModelMetric", metric).compute()
             for name, value in (computed if isinstance(computed, dict) else {label: computed}).items():
                 if name in values or name in reserved:
@@ -227,7 +240,12 @@ class Evaluator(Callback):
         return values
 
     def _metrics(self) -> Iterator[ModelMetric]:
-        return cast("Iterator[ModelMetric]", iter(self.metrics.values()))
+        return (metric for _, metric in self._named_metrics())
+
+    def _named_metrics(self) -> Iterator[tuple[str, ModelMetric]]:
+        """Yield the metrics that are computed at present, by name."""
+        metrics = cast("Mapping[str, ModelMetric]", self.metrics)
+        return ((name, metric) for name, metric in metrics.items() if name not in self._left_out)
 
 
 def metrics_of(names: Iterable[str], overrides: Mapping[str, Any] | None = None) -> dict[str, Mapping[str, Any] | None]:
@@ -240,6 +258,15 @@ def metrics_of(names: Iterable[str], overrides: Mapping[str, Any] | None = None)
         overrides: ``metrics`` of the run's config: options by name; null removes a metric.
     """
     return {**{name: {} for name in (*names, *LATENT_METRICS)}, **(overrides or {})}
+
+
+def _check_test_only(names: Sequence[str], metrics: Mapping[str, Any]) -> None:
+    for name in names:
+        if metrics.get(name) is None:
+            raise AeframeError(
+                f"test_only names the metric '{name}', which this run does not compute{did_you_mean(name, metrics)}; "
+                f"add it with metrics.{name}={{}}, or leave it out of test_only"
+            )
 
 
 def grouped_protocols(protocols: Mapping[str, str]) -> dict[str, str]:

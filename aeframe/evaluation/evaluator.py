@@ -228,7 +228,7 @@ class Evaluator(Callback):
         # Their order must not depend on what was evaluated before, such as validation in a run that is not resumed.
         self._metric_of.clear()
         for label, metric in self._named_metrics():
-            computed = cast("ModelMetric", metric).compute()
+            computed = metric.compute()
             for name, value in (computed if isinstance(computed, dict) else {label: computed}).items():
                 if name in values or name in reserved:
                     raise AeframeError(

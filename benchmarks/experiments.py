@@ -63,7 +63,7 @@ def _progress(run: RunFolder) -> dict[str, Any]:
     The seconds are those of the last start of the run, and are there for runs with ``profile=true``.
     """
     rows = [row for row in Records(run.metrics).read() if row.split == "val" and row.name == "bound"]
-    bounds = {row.epoch: round(row.value, 4) for row in rows}
+    bounds = {row.epoch + 1: round(row.value, 4) for row in rows}
     last = max(bounds, default=0)
     shown = {epoch for epoch in bounds if epoch in _CURVE or epoch == last}
     seconds = json.loads(run.time.read_text(encoding="utf-8")) if run.time.is_file() else {}

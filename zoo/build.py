@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,19 +83,28 @@ def build(name: str, entry: Entry, folder: Path, run_folder: Path, *, pictures: 
             "trainer.accelerator=cpu",
         ]
     )
-    value = run.metrics.get(entry.metric)
+    return save(name, entry, folder, run.folder, run.metrics)
+
+
+def save(name: str, entry: Entry, folder: Path, run_folder: Path, metrics: Mapping[str, float]) -> str:
+    """Save the model of a finished run in the zoo if it is as expected, and return a line about it.
+
+    Raises:
+        AeframeError: Its metric is not as expected, or it is too large.
+    """
+    value = metrics.get(entry.metric)
     if value is None:
         raise AeframeError(
-            f"the test has no metric '{entry.metric}'{did_you_mean(entry.metric, run.metrics)}; its metrics are "
-            f"{', '.join(run.metrics)}"
+            f"the test has no metric '{entry.metric}'{did_you_mean(entry.metric, metrics)}; its metrics are "
+            f"{', '.join(metrics)}"
         )
-    size = sum(path.stat().st_size for path in (run.folder / "model").iterdir())
+    size = sum(path.stat().st_size for path in (run_folder / "model").iterdir())
     line = f"{name}: {entry.metric} {value:.4g}, {size / 1000:.0f} kB"
     if not abs(value - entry.expected) <= entry.tolerance:
         raise AeframeError(f"{line}; expected {entry.expected:g} +- {entry.tolerance:g}")
     if size > MAX_BYTES:
         raise AeframeError(f"{line}; expected at most {MAX_BYTES / 1000:.0f} kB")
-    aeframe.push(run.folder, folder / name, license=entry.license, overwrite=True)
+    aeframe.push(run_folder, folder / name, license=entry.license, overwrite=True)
     add_to_index(folder, name, summary=entry.summary, data=entry.data, metrics={entry.metric: value})
     return line
 

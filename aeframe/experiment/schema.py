@@ -115,6 +115,8 @@ class RunSettings:
     label; written like penalties."""
     metrics: dict[str, Any] = field(default_factory=dict)
     """Metrics in addition to those of the modality, ``{name: {options}}``; null removes one."""
+    test_only: list[str] = field(default_factory=list)
+    """Metrics that the test computes but validation does not, because they take long, such as ``[nll]``."""
     callbacks: dict[str, Any] = field(default_factory=dict)
     """Lightning callbacks by label: ``{label: {name: ..., options}}`` for a registered one, ``{label: {class:
     package.module.Class, options}}`` for any other; null removes one."""

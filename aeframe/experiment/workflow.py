@@ -276,7 +276,7 @@ class _RunInProgress:
         validation, config = setup.splits.validation, self.config
         batch = validation.batch(torch.arange(min(config["batch_size"], len(validation))))
         metrics = metrics_of(setup.modality.metrics, config["metrics"])
-        evaluator = Evaluator(setup.model, metrics, modality=setup.modality)
+        evaluator = Evaluator(setup.model, metrics, modality=setup.modality, test_only=config["test_only"])
         evaluator.validates = True
         names = measure(evaluator, [batch], TrainingProgress(batch=1, planned=1), torch.device("cpu"))
         if name not in names:
@@ -406,7 +406,7 @@ class _RunInProgress:
         if is_first_process():
             stored = {**self.config, "hidden_options": self.hidden_options}
             with phase("saving"):
-                save_run(setup, trained, metrics, stored, self.folder, self.loggers, self._print_note)
+                metrics |= save_run(setup, trained, metrics, stored, self.folder, self.loggers, self._print_note)
             self.folder.write_state("finished")
             units = units_of(setup.model.loss.unit, metrics_of(setup.modality.metrics, self.config["metrics"]))
             tables = {name: table.summary for name, table in setup.evaluator.tables().items()}

@@ -217,7 +217,9 @@ def main() -> int:
         by_hand(CASES[args.by_hand], args.data, args.folder)
         return 0
     data = str(Path(args.data).resolve())
-    results: dict[str, Any] = {"threads": 1, "machine": platform.machine(), "date": time.strftime("%Y-%m-%d")}
+    # Results of cases that are not measured now are kept.
+    results: dict[str, Any] = json.loads(args.out.read_text(encoding="utf-8")) if args.out.is_file() else {}
+    results |= {"threads": 1, "machine": platform.machine(), "date": time.strftime("%Y-%m-%d")}
     for name in args.case:
         rounds = []
         for number in range(args.rounds):

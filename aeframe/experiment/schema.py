@@ -141,6 +141,9 @@ class RunSettings:
     """Whether to show a progress bar; null shows it only on a terminal."""
     profile: bool = False
     """Whether to print where the time went, and to write it to ``time.json``."""
+    dry_run: bool = False
+    """Whether to print what the run would cost, from a few batches (parameters, memory, time of an epoch), instead of
+    training it; nothing is written."""
     root: str = "runs"
     """The folder in which run folders are created."""
     folder: str | None = None

@@ -84,6 +84,10 @@ def train(
             a disk that is full or read-only.
         Interrupted: A signal ended the run, after its checkpoint was written.
     """
+    if config["dry_run"]:
+        raise AeframeError(
+            "dry_run=true is for the command aeframe-train, which then trains nothing; leave it out, or run the command"
+        )
     # Raises an error if the launcher has started another number of processes, before a folder is made.
     with_devices(config["trainer"])
     objects = objects or RunObjects()

@@ -48,9 +48,8 @@ class Perplexity(ModelMetric):
         x, mask = out.batch.x, out.batch.mask
         num_tokens = x.new_tensor(x.numel()) if mask is None else mask.sum()
         unknown = x == UNKNOWN if mask is None else (x == UNKNOWN) & mask
-        of_unknown = model.loss(out.output, Batch(x, unknown))
-        # Of importance samples ``(K, B)``, the mean.
-        of_unknown = of_unknown.mean(0) if of_unknown.ndim > 1 else of_unknown
+        # The mean over importance samples, of which the output has K * B rows.
+        of_unknown = model.loss(out.output.unflatten(0, (-1, len(x))), Batch(x, unknown)).mean(0)
         sums = (nats.sum(), out.batch.extras["words"].sum(), num_tokens, of_unknown.sum(), unknown.sum())
         self.sums = self.sums + torch.stack([value.to(SUM_DTYPE) for value in sums])
 

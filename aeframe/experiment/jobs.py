@@ -67,7 +67,7 @@ def _train(config: DictConfig, overrides: Sequence[str], record: PointRecord | N
         hidden = hidden_options(loader, overrides)
         if run_config["dry_run"]:
             with user_errors():
-                from aeframe.experiment.dry_run import print_cost
+                from aeframe.experiment.run_cost import print_cost
 
                 print_cost(run_config)
             return math.nan

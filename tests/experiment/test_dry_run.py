@@ -1,82 +1,142 @@
-"""``dry_run=true`` states what a run costs, and trains nothing."""
-
-from __future__ import annotations
-
-from pathlib import Path
+import sys
+import types
 from typing import Any
 
 import pytest
+import torch
+from torch import Tensor, nn
 
-import aeframe
+from aeframe import registry
 from aeframe.errors import AeframeError
+from aeframe.experiment.checks import dry_run
 from aeframe.experiment.compose import compose
-from aeframe.experiment.dry_run import Cost, measure_cost
-from aeframe.experiment.main import main
+from aeframe.parts import Decoder, Encoder, LatentSpace, Penalty
+from aeframe.parts.latents.point import Point
+from aeframe.parts.schedules import Schedule, fixed
+from aeframe.types import Batch, DataSpec, Domain, Shape
 
-SMALL = ["data=breast_cancer", "model=ae", "encoder=mlp", "encoder.hidden=[8]", "latent.dim=3", "trainer.threads=1"]
-NUM_PARAMETERS = (30 * 8 + 8) + (8 * 3 + 3) + (3 * 8 + 8) + (8 * 30 + 30)
+SPEC = DataSpec((6,), Domain("real"))
+
+
+class WrongWidth(Encoder):
+    """Says 4 features, and gives 5."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.linear = nn.Linear(shape[0], 5)
+        self.out_shape = (4,)
+
+    def forward(self, batch: Batch) -> Tensor:
+        return self.linear(batch.x)
+
+
+class WrongShape(Decoder):
+    """Leaves out the dimension of the outputs."""
+
+    def __init__(self, z_shape: Shape, out_shape: Shape) -> None:
+        super().__init__()
+        self.linear = nn.Linear(z_shape[0], out_shape[1])
+
+    def forward(self, z: Tensor, batch: Batch | None = None) -> Tensor:
+        return self.linear(z)
+
+
+class Averaging(Penalty):
+    """Averages over the batch, which no term may."""
+
+    def __init__(self, *, weight: Schedule = fixed(1.0)) -> None:
+        super().__init__()
+        self.weight = weight
+
+    def forward(self, model: Any, p: Any) -> Tensor:
+        return p.latent.z.square().mean()
+
+
+class Curious(Point):
+    """Looks at numbers, which the meta device does not have."""
+
+    def forward(self, features: Tensor, *, sample: bool) -> Any:
+        if features.abs().sum().item() < 0:
+            raise ValueError("never")
+        return super().forward(features, sample=sample)
+
+
+class Stubborn(LatentSpace):
+    """Fails in its own way."""
+
+    def __init__(self, feature_shape: Shape) -> None:
+        super().__init__()
+        self.shape = (2,)
+        raise RuntimeError("codes must be even\nand a second line")
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("aeframe.experiment.dry_run._SECONDS", 0.0)
+def parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = types.ModuleType("parts_of_test_dry_run")
+    kinds = {WrongWidth: "encoder", WrongShape: "decoder", Averaging: "penalty", Curious: "latent", Stubborn: "latent"}
+    for part, kind in kinds.items():
+        setattr(module, part.__name__, part)
+        name = part.__name__.lower()
+        known = registry.registry()._of_kind(kind)
+        known[name] = registry.Entry(kind, name, f"{module.__name__}:{part.__name__}", "", "test", "test")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
 
 
-def test_counts_are_those_of_the_layers() -> None:
-    cost = measure_cost(compose([*SMALL, "batch_size=50"]))
-    assert cost.num_parameters == NUM_PARAMETERS
-    assert cost.parameter_bytes == 4 * NUM_PARAMETERS
-    # Two moments of Adam for each parameter, and the number of steps of each of the eight tensors.
-    assert cost.optimizer_bytes == 4 * (2 * NUM_PARAMETERS + 8)
-    # A product of forward takes two more in backward: one for the first layer, whose input has no gradient.
-    products = [30 * 8, 8 * 3, 3 * 8, 8 * 30]
-    assert cost.flops == 2 * (3 * sum(products) - products[0])
-    # Batches of 50 of the 455 training rows, and one of the rest.
-    assert (cost.batches, cost.batch_size) == (10, 50)
-    assert cost.batch_seconds > 0
-    assert cost.validation_seconds > 0
-    # At least the input and the outputs of the two hidden layers.
-    assert cost.activation_bytes >= 4 * 50 * (30 + 8 + 8)
+def test_the_dry_run_allocates_no_memory_and_restores_the_generator() -> None:
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    model = dry_run(compose(["model=vae", "encoder.hidden=[2000000]"]), SPEC)
+    assert all(parameter.is_meta for parameter in model.parameters())
+    assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_activations_grow_with_the_batch_and_other_sizes_do_not() -> None:
-    small, large = (measure_cost(compose([*SMALL, f"batch_size={size}", "max_batches=90"])) for size in (20, 40))
-    assert large.activation_bytes == pytest.approx(2 * small.activation_bytes, rel=0.1)
-    assert (large.parameter_bytes, large.flops) == (small.parameter_bytes, small.flops)
-    assert small.epochs == 90 / small.batches
-
-
-def test_the_time_of_an_epoch_is_that_of_its_batches() -> None:
-    cost = Cost(10, 40, 80, 100, 5, 64, batches=100, epochs=30, batch_seconds=0.5, validation_seconds=10)
-    assert cost.epoch_seconds == 60
-    cells = [list(column.cells) for column in cost.table().columns]
-    rows = dict(zip(*cells, strict=True))
-    assert rows["epoch"] == "60 s: 100 batches, with validation"
-    assert rows["training"] == "30 min: 30 epochs"
-
-
-def test_the_command_prints_the_cost_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([*SMALL, "dry_run=true"]) == 0
-    assert f"{NUM_PARAMETERS:,} (" in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []
+def test_a_part_that_needs_values_is_run_on_the_cpu() -> None:
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    model = dry_run(compose(["latent=curious"]), SPEC)
+    assert not any(parameter.is_meta for parameter in model.parameters())
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("overrides", "message"),
     [
-        (["-m", "dry_run=true", "seed=0,1"], "has dry_run=true, which measures one run; leave out -m"),
-        (["dry_run=true", "trainer.devices=2"], "dry_run measures one device, found trainer.devices=2"),
+        (
+            ["encoder=wrongwidth", "decoder=mlp"],
+            "encoder 'wrongwidth' returns shape (5,) for each sample, expected (4,); correct it, or choose another "
+            "encoder",
+        ),
+        (
+            ["decoder=wrongshape"],
+            "decoder 'wrongshape' returns shape (6,) for each sample, expected (1, 6); correct it, or choose another "
+            "decoder",
+        ),
+        (
+            ["latent=stubborn"],
+            "latent 'stubborn' does not fit samples of shape (6,): codes must be even; change its options or choose "
+            "another latent",
+        ),
+        (
+            ["penalties.averaging={}"],
+            "the term 'averaging' of the model has shape () for a batch of 2, expected (2,): one number for each "
+            "sample, summed over its own elements",
+        ),
+        (
+            ["latent.dim=many"],
+            "latent 'point': option 'dim' expects int, found 'many' (Input should be a valid integer, unable to parse "
+            "string as an integer)",
+        ),
     ],
 )
-def test_several_runs_and_devices_are_refused(
-    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main([*arguments, *SMALL]) == 2
-    assert message in " ".join(capsys.readouterr().err.split())
+def test_the_error_names_the_part_that_does_not_fit(overrides: list[str], message: str) -> None:
+    config = compose(overrides)
+    with pytest.raises(AeframeError) as error:
+        dry_run(config, SPEC)
+    assert str(error.value) == message
 
 
-def test_fit_refuses_a_dry_run() -> None:
-    settings: dict[str, Any] = {"data": "breast_cancer", "dry_run": True}
-    with pytest.raises(AeframeError, match="is for the command aeframe-train"):
-        aeframe.fit(**settings)
+def test_options_of_optimizer_and_sampler_are_checked_too() -> None:
+    with pytest.raises(AeframeError, match=r"^unknown schedule 'fast'"):
+        dry_run(compose(["optimizer.lr=fast"]), SPEC)
+    with pytest.raises(AeframeError, match=r"^sampler 'gmm': option 'components' expects int"):
+        dry_run(compose(["sampler.components=many"]), SPEC)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from aeframe.noise import INCREMENT, mix, mix_elements, shift_right, to_signed
+from aeframe.row_noise import row_uniforms
 from aeframe.types import Batch
 
 ImageDomain = Literal["unit", "signed", "binary"]
 Binarization = Literal["threshold", "sample", "fixed"]
-_NOISE_BITS = 24
-"""Bits of a uniform random number, those of the significand of float32."""
 _TRAINING, _HELD_OUT = 1, 0
 """Streams of the noise of `_binarized`, so that row n of the training split has other noise than that of a test."""
 
@@ -57,10 +56,7 @@ class Values:
 
     def _binarized(self, pixels: Tensor, rows: Tensor, stream: int) -> Tensor:
         """Return samples ``(B, ...)`` of stored pixels, a function of the seed, the stream and the row ``(B,)``."""
-        keys = mix_elements(rows.long() + to_signed(mix(self.seed, stream)))
-        positions = torch.arange(pixels[0].numel(), device=keys.device) * to_signed(INCREMENT)
-        bits = mix_elements(keys.unsqueeze(1) + positions)
-        uniform = shift_right(bits, 64 - _NOISE_BITS).float() * 2.0**-_NOISE_BITS
+        uniform = row_uniforms(rows.long(), math.prod(pixels.shape[1:]), seed=self.seed, draw=stream)
         return (uniform.to(pixels.device).view_as(pixels) < to_unit(pixels)).float()
 
     def unit(self, x: Tensor) -> Tensor:

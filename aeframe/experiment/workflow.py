@@ -410,7 +410,9 @@ class _RunInProgress:
         if is_first_process():
             stored = {**self.config, "hidden_options": self.hidden_options}
             with phase("saving"):
-                metrics |= save_run(setup, trained, metrics, stored, self.folder, self.loggers, self._print_note)
+                of_codes = save_run(setup, trained, metrics, stored, self.folder, self.loggers, self._print_note)
+            setup.module.report(of_codes, "test")
+            metrics |= of_codes
             self.folder.write_state("finished")
             units = units_of(setup.model.loss.unit, metrics_of(setup.modality.metrics, self.config["metrics"]))
             tables = {name: table.summary for name, table in setup.evaluator.tables().items()}

@@ -33,6 +33,7 @@ def test_an_experiment_trains_two_batches(experiment: str, overrides: list[str],
     )
     assert metric in run.metrics
     rows = run.history
+    assert metric in set(rows["name"])
     assert ("nll" in set(rows["name"])) == (metric == "nll")
     assert "nll" not in set(rows[rows["split"] == "val"]["name"])
 

@@ -10,8 +10,8 @@ import pytest
 import aeframe
 from aeframe.errors import AeframeError
 from aeframe.experiment.compose import compose
-from aeframe.experiment.run_cost import Cost, measure_cost
 from aeframe.experiment.main import main
+from aeframe.experiment.run_cost import Cost, measure_cost
 
 SMALL = ["data=breast_cancer", "model=ae", "encoder=mlp", "encoder.hidden=[8]", "latent.dim=3", "trainer.threads=1"]
 NUM_PARAMETERS = (30 * 8 + 8) + (8 * 3 + 3) + (3 * 8 + 8) + (8 * 30 + 30)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from aeframe.errors import AeframeError
+from aeframe.parts.activations import MakeActivation
 from aeframe.parts.distributions.hyperbolic import Ball, RiemannianNormal, WrappedNormal
 from aeframe.parts.latents.base import LatentSpace, latent_of
 from aeframe.parts.networks.head import Head
@@ -28,8 +29,9 @@ class Poincare(LatentSpace):
         posterior: ``wrapped``: a normal in the tangent space of the mean, with one standard deviation per axis, mapped
             to the ball; ``riemannian``: a density that decreases with the squared distance from the mean, with one
             standard deviation. The prior has the same family.
-        gyroplanes: The decoder reads the signed distances of z to this number of learned planes, the paper's first
-            decoder layer; with 0 it reads the logarithmic map of z at the origin.
+        gyroplanes: The decoder reads the signed distances of z to this number of learned planes, after an activation:
+            the paper's first decoder layer. With 0 it reads the logarithmic map of z at the origin.
+        activation: The activation after the distances; null takes the model's activation.
     """
 
     provides = frozenset({"posterior"})
@@ -43,6 +45,7 @@ class Poincare(LatentSpace):
         curvature: float = 1.0,
         posterior: Literal["wrapped", "riemannian"] = "wrapped",
         gyroplanes: int = 0,
+        activation: MakeActivation | None = None,
     ) -> None:
         super().__init__()
         if dim < 2 or curvature <= 0 or gyroplanes < 0:
@@ -58,6 +61,7 @@ class Poincare(LatentSpace):
         self.head = Head(feature_shape, dim + num_scales, spatial=False, groups=(dim, num_scales))
         self.shape = (dim,)
         self.planes = Gyroplanes(dim, gyroplanes, self.ball) if gyroplanes else None
+        self.activation = (activation or MakeActivation.named("relu")).same_shape("latent poincare")()
 
     @property
     def decoder_shape(self) -> Shape:
@@ -84,7 +88,10 @@ class Poincare(LatentSpace):
 
     def decoder_input(self, z: Tensor) -> Tensor:
         z = at_least_float32(z)
-        return self.ball.log(torch.zeros_like(z), z) if self.planes is None else self.planes(z)
+        if self.planes is None:
+            return self.ball.log(torch.zeros_like(z), z)
+        features: Tensor = self.activation(self.planes(z))
+        return features
 
 
 class Gyroplanes(nn.Module):

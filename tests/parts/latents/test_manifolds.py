@@ -195,7 +195,7 @@ def test_the_decoder_reads_the_tangent_space_at_the_origin() -> None:
     torch.testing.assert_close(latent.decoder_input(z), steps)
 
 
-def test_gyroplanes_of_a_nearly_flat_ball_are_a_dense_layer() -> None:
+def test_gyroplanes_of_a_nearly_flat_ball_are_a_dense_layer_with_an_activation() -> None:
     latent = make({"name": "poincare", "dim": 3, "curvature": 1e-8, "gyroplanes": 6}).double()
     with torch.no_grad():
         latent.planes.offsets.normal_()
@@ -203,7 +203,7 @@ def test_gyroplanes_of_a_nearly_flat_ball_are_a_dense_layer() -> None:
     # Distances are twice those of coordinates at the origin, and so are offsets.
     differences = 2 * z.unsqueeze(1) - latent.planes.offsets
     torch.testing.assert_close(
-        latent.decoder_input(z), (differences * latent.planes.normals).sum(-1), rtol=1e-5, atol=1e-5
+        latent.decoder_input(z), (differences * latent.planes.normals).sum(-1).relu(), rtol=1e-5, atol=1e-5
     )
     assert latent.decoder_shape == (6,)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -26,6 +27,7 @@ from aeframe.trust import trust
 
 torch.set_num_threads(1)
 ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 FENCED = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PROGRAMS = ("python", "aeframe", "make", "pip")
@@ -149,17 +151,48 @@ def test_every_other_command_runs(arguments: list[str], run: Path, workplace: Pa
         assert (workplace / arguments[arguments.index("-o") + 1]).exists()
 
 
+def cell(folder: Path, file: str, row: str, column: int, table: int = 0) -> float:
+    """Return the number of a row, by its name, in a table of a Markdown file."""
+    lines = (folder / file).read_text(encoding="utf-8").splitlines()
+    found = [line for line in lines if line.startswith(f"| {row} |")][table]
+    return float(found.split("|")[column + 1].split()[0])
+
+
+def claimed_values(results: Path) -> dict[str, list[tuple[float, int]]]:
+    """Return by file what the table of the README states, in its order, with the number of digits."""
+    tvae, gaps, scores, sparse = "tvae_300_epochs.md", "imputation.md", "anomalies.md", "sparse_features.md"
+    epochs = json.loads((results / "omics_epoch.json").read_text(encoding="utf-8"))["times_as_fast"]
+    return {
+        tvae: [(cell(results, tvae, "AUC of income", column), 3) for column in (1, 2, 3)],
+        gaps: [
+            (cell(results, gaps, method, 4), 3) for method in ("table_vae", "IterativeImputer", "KNNImputer")
+        ],
+        scores: [
+            *((cell(results, scores, m, 5), 3) for m in ("ae", "PCA", "nearest neighbours", "isolation forest")),
+            *((cell(results, scores, m, 5, table=1), 3) for m in ("isolation forest", "ae")),
+        ],
+        sparse: [
+            (cell(results, sparse, "topk_sae", 1), 3),
+            (cell(results, sparse, "gated_sae", 1), 3),
+            (cell(results, sparse, "gated_sae", 2), 1),
+            (cell(results, sparse, "PCA-64", 1), 3),
+        ],
+        "omics_epoch.json": [(epochs, 1)],
+    }  # fmt: skip
+
+
 def test_each_figure_is_in_the_file_that_it_links_to() -> None:
     section = README[README.index("## What to use when") : README.index("## One picture")]
     rows = [line for line in section.splitlines() if "](benchmarks/results/" in line]
     assert len(rows) == 6
+    claimed: dict[str, list[float]] = {}
     for row in rows:
         (link,) = re.findall(r"\]\((benchmarks/results/\S+)\)", row)
-        measured = [float(word) for word in re.findall(r"\d*\.\d+", (ROOT / link).read_text(encoding="utf-8"))]
-        claim = row.partition(link)[2]
-        for word in re.findall(r"\d*\.\d+", claim):
-            digits = len(word.partition(".")[2])
-            assert any(round(number, digits) == float(word) for number in measured), f"{word} is not in {link}"
+        claimed[Path(link).name] = [float(word) for word in re.findall(r"\d*\.\d+", row.partition(link)[2])]
+    expected = {
+        file: [round(value, digits) for value, digits in values] for file, values in claimed_values(RESULTS).items()
+    }
+    assert claimed == {**expected, "mnist_models.md": []}
     for arguments in re.findall(r"`(model=[^`]+)`", section):
         names = dict(word.split("=") for word in arguments.split())
         assert registry.registry().has("dataset", names.get("data", "numbers"))

@@ -44,6 +44,7 @@ class SpeedFigure:
     of: str | None = None
     low: str | None = None
     high: str | None = None
+    optional: bool = False
 
     def measured(self, results: Path) -> Ratio | None:
         """Return the ratio in a folder of results; None if it was not measured yet.
@@ -56,8 +57,7 @@ class SpeedFigure:
             return None
         stored = json.loads(path.read_text(encoding="utf-8"))
         first = self.ratio.split(" / ")[0]
-        if isinstance(stored, dict) and first not in stored:
-            # A file of several cases, of which this one was not measured.
+        if self.optional and first not in stored:
             return None
         values = self._values(stored, self.ratio, path)
         if self.of is not None:

@@ -23,8 +23,13 @@ def nearest_codes(
         queries: Codes ``(B, *shape)``.
         codes: The codes that are searched, ``(M, *shape)``.
         k: The number of codes for each query, at most M.
-        max_distances: The number of distances that are in memory at a time, at least; a block has one code or more.
+        max_distances: The number of distances that are computed at a time, or one for each query if that is more.
+
+    Raises:
+        ValueError: k is below 1, or above the number of codes.
     """
+    if not 1 <= k <= len(codes):
+        raise ValueError(f"nearest_codes requires 1 <= k <= {len(codes)}, the number of codes; found {k}")
     size = max(1, max_distances // max(1, len(queries)))
     distance = rows = torch.empty(0)
     for start in range(0, len(codes), size):

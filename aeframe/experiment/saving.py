@@ -53,7 +53,9 @@ def save_run(
     if sampler.requires_fit:
         with phase("sampler"):
             fit_sampler(sampler, model, batches_to_fit(splits.train, size, seed), seed)
-            reconstruction = metrics.get("reconstruction") if model.loss.unit == "nats" else None
+            # A test of a part of the split has the reconstruction of other samples than these.
+            whole = config["trainer"].get("limit_test_batches") in (None, 1.0)
+            reconstruction = metrics.get("reconstruction") if model.loss.unit == "nats" and whole else None
             tested = random_batches(splits.test, len(splits.test), seed, size)
             of_codes = code_metrics(sampler, model, tested, reconstruction)
     metrics = {**metrics, **of_codes}

@@ -41,7 +41,7 @@ def zoo_model(place: Path, name: str) -> Path:
     hashes = entry.get("sha256") if isinstance(entry, Mapping) else None
     if not isinstance(hashes, Mapping) or not hashes:
         raise AeframeError(f"'{place / _INDEX}' has no hashes of the model '{name}'; copy the zoo again")
-    found = {path.name for path in folder.iterdir()} if folder.is_dir() else set[str]()
+    found = _files(folder) if folder.is_dir() else set[str]()
     for file in sorted(found | set(hashes)):
         if file not in found:
             raise AeframeError(f"there is no file '{folder / file}', which the zoo's index lists; copy the zoo again")
@@ -65,9 +65,16 @@ def add_to_index(place: Path, name: str, *, summary: str, data: str, metrics: Ma
         summary: What the model is, in one line.
         data: Its training data, and their licence.
         metrics: Test metrics by name.
+
+    Raises:
+        AeframeError: There is no such folder.
     """
+    if not (place / name).is_dir():
+        raise AeframeError(
+            f"'{place / name}' cannot enter the index of the zoo: there is no such folder; save it first"
+        )
     models = _models(place) if (place / _INDEX).exists() else {}
-    hashes = {path.name: sha256_of(path) for path in sorted((place / name).iterdir())}
+    hashes = {file: sha256_of(place / name / file) for file in sorted(_files(place / name))}
     models[name] = {"summary": summary, "data": data, "metrics": dict(metrics), "sha256": hashes}
     write_text(place / _INDEX, json.dumps({"models": dict(sorted(models.items()))}, indent=1) + "\n")
 
@@ -85,6 +92,11 @@ def configured_place(name: str) -> str:
             "has written, or to its file:// URL"
         )
     return place
+
+
+def _files(folder: Path) -> set[str]:
+    """Return the paths of all files below a folder, relative to it."""
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
 
 
 def _models(place: Path) -> dict[str, Any]:

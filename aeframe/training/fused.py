@@ -15,7 +15,9 @@ _DEFAULTS = {"fused": None, "foreach": None, "differentiable": False, "capturabl
 """Options of torch's optimizers that choose how a step is computed, with the defaults that a composed config holds."""
 
 
-def with_fused_kernel(options: Mapping[str, Any], parameters: Collection[Tensor]) -> dict[str, Any]:
+def with_fused_kernel(
+    options: Mapping[str, Any], parameters: Collection[Tensor], *, sparse_gradients: bool = False
+) -> dict[str, Any]:
     """Return the options of an optimizer, with ``fused=True`` where that is faster and the user chose nothing else.
 
     On processors torch calls several operations for each parameter by default, and fuses them on request: a step of
@@ -25,8 +27,11 @@ def with_fused_kernel(options: Mapping[str, Any], parameters: Collection[Tensor]
     Args:
         options: ``{name, options}`` of the optimizer.
         parameters: What it trains.
+        sparse_gradients: Whether a parameter has sparse gradients, for which no kernel exists.
     """
     options = dict(options)
+    if sparse_gradients:
+        return options
     name = options.get("name")
     if not isinstance(name, str) or any(options.get(key, default) is not default for key, default in _DEFAULTS.items()):
         return options

@@ -71,6 +71,8 @@ class OptimizerGroup:
         settings: GroupSettings,
         critic: Critic | None,
         scaled: Mapping[str, ScaledParameters] | None = None,
+        *,
+        sparse_gradients: bool = False,
     ) -> None:
         self.name, self.parameters, self.settings, self.critic = name, parameters, settings, critic
         self.prefix = "" if critic is None else f"{name}/"
@@ -92,7 +94,7 @@ class OptimizerGroup:
         try:
             self.optimizer: Optimizer = build(
                 "optimizer",
-                {**with_fused_kernel(options, parameters), "lr": rate},
+                {**with_fused_kernel(options, parameters, sparse_gradients=sparse_gradients), "lr": rate},
                 params=torch_groups if torch_groups else parameters,
             )
         except ValueError as error:
@@ -215,6 +217,9 @@ def make_optimizer_groups(
     parameters = {AUTOENCODER: [p for p in model.parameters() if p.requires_grad and id(p) not in in_critics]}
     parameters |= {name: [p for p in critic.parameters() if p.requires_grad] for name, critic in critics.items()}
     scaled = _scaled_parameters(model, lr_factors or {})
+    # As embeddings of torch have them.
+    with_sparse_gradients = [module for module in model.modules() if getattr(module, "sparse", False) is True]
+    sparse = {id(parameter) for module in with_sparse_gradients for parameter in module.parameters(recurse=False)}
     groups = []
     for name in names:
         if not parameters[name] and (f"critics.{name}" in frozen or (name == AUTOENCODER and frozen)):
@@ -238,7 +243,16 @@ def make_optimizer_groups(
         if (critic := critics.get(name)) is not None:
             # Other terms that are computed with the critic have weight 0 before its start.
             critic.start = group.start
-        groups.append(OptimizerGroup(name, parameters[name], group, critic, scaled if critic is None else None))
+        groups.append(
+            OptimizerGroup(
+                name,
+                parameters[name],
+                group,
+                critic,
+                scaled if critic is None else None,
+                sparse_gradients=any(id(parameter) in sparse for parameter in parameters[name]),
+            )
+        )
     if not groups:
         raise AeframeError(f"freeze=[{','.join(frozen)}] leaves no parameter to train; freeze fewer parts")
     return groups

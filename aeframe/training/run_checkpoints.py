@@ -175,8 +175,8 @@ class RunCheckpoints(Checkpoint):
             names = [name.removeprefix("val/") for name in metrics if name.startswith("val/")]
             name = self.monitor.removeprefix("val/")
             raise AeframeError(
-                f"monitor '{name}' is not measured on the validation split{did_you_mean(name, names)}; "
-                f"choose one of {', '.join(sorted(names))}"
+                f"monitor '{name}' is not measured on the validation split{did_you_mean(name, names)}, as metrics of "
+                f"the test only are not; choose one of {', '.join(sorted(names))}"
             )
         value = float(metrics[self.monitor])
         if not math.isfinite(value):

@@ -28,11 +28,11 @@ ENDS = {"a b": {"r": 2.0, "l": 1.5, "h": 2.5}}
         (ROUNDS, {"ratio": "rounds / * / r"}, Ratio(2.0, 1.0, 4.0)),
         (ROUNDS, {"ratio": "rounds / * / r", "of": "rounds / * / you"}, Ratio(1.5, 1.0, 5.0)),
         (ENDS, {"ratio": "a b / r", "low": "a b / l", "high": "a b / h"}, Ratio(2.0, 1.5, 2.5)),
-        ({"other case": {}}, {"ratio": "case / r"}, None),
+        ({"other case": {}}, {"ratio": "case / r", "optional": True}, None),
     ],
 )
 def test_a_ratio_is_the_median_with_its_spread(
-    stored: Any, fields: dict[str, str], expected: Ratio | None, tmp_path: Path
+    stored: Any, fields: dict[str, Any], expected: Ratio | None, tmp_path: Path
 ) -> None:
     figure = SpeedFigure(**FIELDS, better="higher", **fields)
     assert figure.measured(tmp_path) is None
@@ -48,7 +48,7 @@ def test_the_aim_is_a_bound_from_above_or_from_below() -> None:
 
 def test_a_wrong_place_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text('{"r": {"s": "fast"}}', encoding="utf-8")
-    for keys in ("r / s", "r / t"):
+    for keys in ("r / s", "r / t", "mistyped / s"):
         with pytest.raises(AeframeError, match=f"has no number at '{keys}'"):
             SpeedFigure(**FIELDS, better="higher", ratio=keys).measured(tmp_path)
 

@@ -30,6 +30,12 @@ def test_blocks_have_the_neighbours_of_the_whole_matrix(space: str, max_distance
     assert torch.equal(rows, expected.indices[:, :k])
 
 
+@pytest.mark.parametrize(("num", "k"), [(0, 1), (3, 4), (3, 0)])
+def test_as_many_codes_are_required(num: int, k: int) -> None:
+    with pytest.raises(ValueError, match=f"requires 1 <= k <= {num}, the number of codes; found {k}"):
+        nearest_codes(SPACES["euclidean"], codes(2, 0), codes(num, 1), k)
+
+
 def test_few_distances_are_computed_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,21 @@ def test_the_index_and_the_card(zoo: Path) -> None:
     assert models["rows_ae"]["metrics"].keys() == {"mse"}
     assert "README.md" in models["rows_ae"]["sha256"]
     assert "license: cc-by-4.0" in (zoo / "rows_ae" / "README.md").read_text()
+
+
+def test_files_below_the_folder_of_a_model(zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = shutil.copytree(zoo, tmp_path / "zoo")
+    monkeypatch.setenv("AEFRAME_ZOO", str(copy))
+    (copy / "rows_ae" / "pictures").mkdir()
+    picture = copy / "rows_ae" / "pictures" / "a.png"
+    picture.write_bytes(b"1")
+    assert message("rows_ae").startswith(f"'{picture}' is not in the index of the zoo; remove it")
+    add_to_index(copy, "rows_ae", summary="rows", data="a table", metrics={})
+    assert aeframe.load("zoo:rows_ae").name == "ae"
+    picture.write_bytes(b"2")
+    assert message("rows_ae").startswith(f"'{picture}' is damaged")
+    with pytest.raises(AeframeError, match="none' is not in the zoo: there is no such folder"):
+        add_to_index(copy, "none", summary="", data="", metrics={})
 
 
 def test_an_unknown_model(zoo: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import aeframe
 from aeframe.training.fused import with_fused_kernel
-from aeframe.training.optimizer_groups import GroupSettings, OptimizerGroup
+from aeframe.training.optimizer_groups import GroupSettings, OptimizerGroup, make_optimizer_groups
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "adam": {}, "adamw": {"weight_decay": 0.1}, "sgd": {"momentum": 0.9}, "adagrad": {},
@@ -57,6 +57,20 @@ def test_steps_are_those_of_the_loop(name: str) -> None:
 )
 def test_other_optimizers_are_left_alone(options: dict[str, Any], parameters: list[nn.Parameter]) -> None:
     assert with_fused_kernel(options, parameters) == options
+
+
+@pytest.mark.filterwarnings("ignore:Sparse invariant checks:UserWarning")  # torch's own, of Adagrad
+@pytest.mark.parametrize("name", ["sgd", "adagrad"])
+def test_sparse_gradients_are_not_fused(name: str) -> None:
+    module, _ = aeframe.build(data="digits", model="ae")
+    model = module.model
+    model.table = nn.Embedding(5, 2, sparse=True)
+    (group,) = make_optimizer_groups(model, {"name": name, "lr": 0.1})
+    before = model.table.weight.detach().clone()
+    model.table(torch.tensor([1])).sum().backward()
+    group.optimizer.step()
+    changed = (model.table.weight != before).any(1)
+    assert changed.tolist() == [False, True, False, False, False]
 
 
 @pytest.mark.parametrize(

@@ -255,6 +255,13 @@ def test_binarize_without_binary() -> None:
     )
 
 
+@pytest.mark.parametrize("changed", [{"random_crop": 2}, {"flip": True}])
+def test_pixels_that_are_drawn_once_do_not_change(changed: dict[str, Any]) -> None:
+    with pytest.raises(AeframeError, match="binarize=fixed, which draws the pixels of an image once, with random_crop"):
+        Image(domain="binary", binarize="fixed", **changed)
+    Image(domain="binary", binarize="sample", **changed)
+
+
 @pytest.mark.parametrize("size", [0, (4, -1)])
 def test_a_size_below_1_is_refused(size: int | tuple[int, int]) -> None:
     with pytest.raises(AeframeError) as caught:

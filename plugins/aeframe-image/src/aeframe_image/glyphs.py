@@ -65,15 +65,24 @@ def outlines(characters: str, faces: Sequence[str] = FACES) -> NDArray[np.uint8]
     return pictures
 
 
-def draw(pictures: NDArray[np.uint8], size: int, random: np.random.Generator) -> Tensor:
-    """Return each picture ``(N, 96, 96)`` rotated, slanted, stretched, scaled and moved at random ``(N, size, size)``.
+def draw(
+    pictures: NDArray[np.uint8], size: int, random: np.random.Generator, chosen: NDArray[np.int64] | None = None
+) -> Tensor:
+    """Return pictures that are rotated, slanted, stretched, scaled and moved at random ``(N, size, size)``.
 
     Rotations are up to 12 degrees, slants up to a fifth of the height, the ratio of width and height is 0.82 to 1.22,
     and the longer side is 0.6 to 0.75 widths of the image. Grey levels are means over 2 x 2 points of a pixel; uint8.
+
+    Args:
+        pictures: White characters on black ``(P, 96, 96)``.
+        size: Height and width of an image.
+        random: Generator of what is drawn.
+        chosen: The picture ``(N,)`` of each image, by its number; by default each picture once, in order.
     """
-    images = torch.empty(len(pictures), size, size, dtype=torch.uint8)
-    for start in range(0, len(pictures), _CHUNK):
-        chunk = torch.from_numpy(pictures[start : start + _CHUNK])
+    chosen = np.arange(len(pictures)) if chosen is None else chosen
+    images = torch.empty(len(chosen), size, size, dtype=torch.uint8)
+    for start in range(0, len(chosen), _CHUNK):
+        chunk = torch.from_numpy(pictures[chosen[start : start + _CHUNK]])
         num = len(chunk)
         turn, slant = random.uniform(-_ROTATION, _ROTATION, num), random.uniform(-_SLANT, _SLANT, num)
         stretch = np.exp(random.uniform(-_STRETCH, _STRETCH, num) / 2)
@@ -144,7 +153,9 @@ class Glyphs(Dataset):
         random = np.random.default_rng(self.seed)
         character = random.permutation(np.arange(self.images) % len(self.characters))
         face = random.integers(len(FACES), size=self.images)
-        pixels = draw(outlines(self.characters)[character, face], self.size, random).unsqueeze(1)
+        pictures = outlines(self.characters).reshape(-1, _SIZE, _SIZE)
+        # Pictures are larger than images: they are repeated chunk by chunk.
+        pixels = draw(pictures, self.size, random, character * len(FACES) + face).unsqueeze(1)
         factors = torch.from_numpy(np.stack([character, face], 1).astype(np.int64))
         stack = Stack(pixels, factors[:, 0].clone(), factors=factors)
         # `split_record`, inherited from `Dataset`, stores the drawn split, so that later runs use the same.

@@ -94,6 +94,11 @@ class Image(Modality):
                 f"modality 'image' has binarize={binarize} but domain={domain}; set modality.domain=binary, or leave "
                 "binarize out"
             )
+        if binarize == "fixed" and (random_crop or flip):
+            raise AeframeError(
+                "modality 'image' has binarize=fixed, which draws the pixels of an image once, with random_crop or "
+                "flip, which change the image at each use; leave one of both out, or set modality.binarize=sample"
+            )
         sides = (size, size) if isinstance(size, int) else size
         if sides is not None and min(sides) < 1:
             raise AeframeError(f"modality 'image' needs size >= 1, found {size}")

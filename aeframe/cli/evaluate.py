@@ -134,6 +134,7 @@ class Evaluate(ModelCommand):
         from aeframe.data.plan import BatchPlan
         from aeframe.evaluation.baselines import baseline_metrics, pca_error
         from aeframe.evaluation.evaluator import Evaluator, measure, metrics_of
+        from aeframe.model.density import code_metrics
         from aeframe.training.malloc_tuning import kept_memory
 
         config = model.config
@@ -150,6 +151,8 @@ class Evaluate(ModelCommand):
         with kept_memory(enabled=True):
             evaluator.observe_training_samples(train, model.device)
             measured = measure(evaluator, batches, model.progress, model.device)
+        reconstruction = measured.get("reconstruction") if model.model.loss.unit == "nats" else None
+        measured |= code_metrics(model.sampler, model.model, batches, reconstruction)
         error = pca_error(model.model, train, source, seed=config.get("seed", 0))
         protocols = evaluator.protocols()
         if error is not None:

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 
+import aeframe
 from aeframe.cli.main import main
 from aeframe.data.file_samples import FileSamples
 from aeframe.data.fingerprint import DataRecord
@@ -113,6 +114,19 @@ def test_evaluate_computes_the_metrics_of_the_run(
     assert "active_units" in metrics
     run_verb("evaluate", run / "model", "--batch-size", 5)
     assert sorted(run.rglob("*")) == before
+
+
+def test_evaluate_computes_the_length_of_codes(tmp_path: Path) -> None:
+    short = ["max_batches=2", "sampler=codes", "pictures=false", "verbose=false"]
+    run = aeframe.fit(
+        overrides=["model=vqvae", "data=breast_cancer", "loss=gaussian", "latent.codebook_size=4", *short],
+        folder=str(tmp_path / "run"),
+        trainer={"threads": 1, "accelerator": "cpu"},
+    )
+    run_verb("evaluate", tmp_path / "run", "-o", tmp_path / "numbers.json")
+    metrics = json.loads((tmp_path / "numbers.json").read_text())["test"]
+    for name in ("code_nll", "nll_with_codes"):
+        assert metrics[name] == pytest.approx(run.metrics[name], rel=1e-5)
 
 
 def test_evaluate_computes_further_metrics(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,14 +39,23 @@ def test_an_experiment_trains_two_batches(experiment: str, overrides: list[str],
     assert "nll" not in set(rows[rows["split"] == "val"]["name"])
 
 
-@pytest.mark.parametrize(
-    ("experiment", "samples", "epochs", "batch_size", "dim"),
-    [("mnist_vae", 200, 500, 100, 40), ("mnist_svae", 500, 500, 64, 11), ("mnist_poincare_vae", 500, 80, 128, 10)],
-)
-def test_the_protocol_of_a_published_likelihood(
-    experiment: str, samples: int, epochs: int, batch_size: int, dim: int
-) -> None:
+STEPS = {"name": "step", "value": 1e-4, "factor": 0.631, "at": [100_000, 175_000]}
+# By the papers in the head of each file: importance samples, epochs, batch size, dimensions, units, pixels, rate, beta.
+PROTOCOLS: dict[str, tuple[Any, ...]] = {
+    "mnist_vae": (200, 500, 100, 40, [400], ("binary", "fixed"), STEPS, 1.0),
+    "mnist_svae": (500, 500, 64, 11, [256, 128], ("binary", "sample"), 1e-3, {"name": "linear", "over": 78_200}),
+    "mnist_poincare_vae": (500, 80, 128, 10, [600], ("unit", None), 5e-4, 1.0),
+}
+
+
+@pytest.mark.parametrize("experiment", PROTOCOLS)
+def test_the_protocol_of_a_published_likelihood(experiment: str) -> None:
     config = compose([f"experiment={experiment}"])
+    samples, epochs, batch_size, dim, hidden, pixels, rate, beta = PROTOCOLS[experiment]
     assert config["metrics"]["nll"] == {"samples": samples}
     assert (config["max_epochs"], config["batch_size"], config["latent"]["dim"]) == (epochs, batch_size, dim)
-    assert config["modality"]["domain"] == "binary"
+    assert config["encoder"]["hidden"] == hidden
+    assert (config["modality"]["domain"], config["modality"]["binarize"]) == pixels
+    assert config["optimizer"]["name"] == "adam"
+    for found, expected in ((config["optimizer"]["lr"], rate), (config["objective"]["beta"], beta)):
+        assert found == expected or found.items() >= expected.items()

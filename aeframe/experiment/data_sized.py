@@ -8,6 +8,8 @@ from typing import Any
 
 CHOSEN = ("batch_size", "max_epochs")
 """Settings for which null means a choice by the data."""
+AUTO = "auto"
+"""The batch size that is chosen by measurement, see `aeframe.experiment.fastest_batch`."""
 DEFAULT_EPOCHS = 50
 _BATCHES = 1_000, 50_000
 """The fewest and the most batches of a run. Below, a network with default settings has hardly moved from its initial
@@ -54,6 +56,11 @@ def default_epochs(batches_per_epoch: int, max_batches: int | None = None) -> in
     return max(1, min(max(DEFAULT_EPOCHS, math.ceil(fewest / batches_per_epoch)), most // batches_per_epoch))
 
 
+def is_left_out(name: str, value: Any) -> bool:
+    """Return whether the value of a setting leaves the choice to the run."""
+    return name in CHOSEN and (value is None or value == AUTO)
+
+
 def stored_choices(config: Mapping[str, Any], read_stored: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
     """Return what a run has chosen from its data, for the settings that its command leaves out.
 
@@ -61,7 +68,7 @@ def stored_choices(config: Mapping[str, Any], read_stored: Callable[[], Mapping[
         config: The config of the command.
         read_stored: Returns the config of the run; it is not called where the command leaves out nothing.
     """
-    left_out = [name for name in CHOSEN if config[name] is None]
+    left_out = [name for name in CHOSEN if is_left_out(name, config[name])]
     stored = read_stored() if left_out else {}
     return {name: stored[name] for name in left_out}
 

@@ -11,7 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from aeframe.errors import AeframeError
 from aeframe.experiment.composition.loader import Loader
 from aeframe.experiment.composition.option_files import file_groups, option_file
-from aeframe.experiment.data_sized import CHOSEN
+from aeframe.experiment.data_sized import is_left_out
 from aeframe.experiment.dotted_keys import ABSENT, get_value, set_value
 from aeframe.experiment.warm_start import with_absolute_init
 from aeframe.factory import path_options
@@ -85,8 +85,8 @@ def check_unchanged(config: Mapping[str, Any], stored: Mapping[str, Any], folder
         stored_value = get_value(stored, key)
         if key.partition(".")[0] in _FOLDER_SETTINGS or _may_change(key, stored):
             continue
-        if key in CHOSEN and value is None:
-            # The stored one was chosen from the data.
+        if is_left_out(key, value):
+            # The stored one was chosen by the run.
             continue
         if not _is_equal(value, stored_value):
             raise AeframeError(

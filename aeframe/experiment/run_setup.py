@@ -15,7 +15,8 @@ from aeframe.data.modality import Modality, Splits
 from aeframe.data.pairs import Paired
 from aeframe.evaluation.evaluator import Evaluator, metrics_of
 from aeframe.experiment.checks import check
-from aeframe.experiment.data_sized import with_chosen
+from aeframe.experiment.data_sized import AUTO, with_chosen
+from aeframe.experiment.fastest_batch import fastest_batch_size
 from aeframe.experiment.objects import RunObjects
 from aeframe.experiment.warm_start import init_source, with_absolute_init
 from aeframe.factory import build
@@ -80,16 +81,21 @@ def build_run(
     with phase("data"):
         splits = modality.prepare(dataset, learn=modality_state is None)
         splits = dataset.attach(splits)
-    trainer = with_devices(config["trainer"])
-    config, notes = with_chosen(config, len(splits.train), num_devices(trainer) * trainer["num_nodes"])
-    for note in notes:
-        splits.notes.add(note)
     record = DataRecord.of(config["data"], dataset, splits, spec)
     splits = condition_on_labels(splits, config["label_classes"])
     if config["label_classes"]:
         check_labels(splits)
     if config["pairs"]:
         splits.train = Paired(splits.train)
+    trainer = with_devices(config["trainer"])
+    world = num_devices(trainer) * trainer["num_nodes"]
+    if config["batch_size"] == AUTO:
+        size, note = fastest_batch_size(config, spec, splits.train, objects, world)
+        config = {**config, "batch_size": size}
+        splits.notes.add(note)
+    config, notes = with_chosen(config, len(splits.train), world)
+    for note in notes:
+        splits.notes.add(note)
     L.seed_everything(config["seed"], verbose=False)
     model = assemble(config, spec, modules=objects.modules)
     report = None

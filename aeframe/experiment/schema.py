@@ -64,8 +64,9 @@ class RunSettings:
 
     # numpy's generators take no larger seed.
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
-    batch_size: int | None = None
-    """Samples in a batch, over all devices together; null chooses it, see default_batch_size."""
+    batch_size: int | Literal["auto"] | None = None
+    """Samples in a batch, over all devices together; null chooses it, see default_batch_size; ``auto`` measures which
+    size trains fastest on this device. A resumed run keeps its size."""
     default_batch_size: Annotated[int, Field(ge=2)] | None = None
     """The batch size where batch_size is null, which recipes set: at most the number of training samples. Null is 64,
     less for fewer than 128 training samples, and up to 1,024 for more than 256,000."""

@@ -105,6 +105,12 @@ def step_directly(optimizer: LightningOptimizer) -> None:
     optimizer._on_after_step()
 
 
+def count_step(optimizer: LightningOptimizer) -> None:
+    """Count a step of the wrapped optimizer that was taken outside of Lightning's wrapper."""
+    optimizer._on_before_step()
+    optimizer._on_after_step()
+
+
 def is_forward_only(trainer: L.Trainer) -> bool:
     """Return whether this epoch has no backward passes, as when `StochasticWeightAveraging` updates batch norm."""
     return trainer.fit_loop._skip_backward

@@ -12,7 +12,7 @@ from aeframe.training.optimizer_groups import make_optimizer_groups
 from aeframe.training.packing import PackedMember, PackedStep, UnpackableError
 from aeframe.types import Batch, TrainingProgress
 
-RECIPES = ["ae", "vae", "beta_vae", "dae", "iwae", "free_bits_vae", "sparse_ae", "fsq_vae", "wae_mmd", "beta_tc_vae"]
+RECIPES = ["ae", "vae", "beta_vae", "dae", "iwae", "free_bits_vae", "sparse_ae", "fsq_vae", "rae_l2", "beta_tc_vae"]
 RATES = (1e-3, 3e-3, 1e-2)
 
 

@@ -23,8 +23,8 @@ def modules(recipe: str, **settings: object) -> list[AutoencoderModule]:
         aeframe.build(x, model=recipe, seed=seed, optimizer={"lr": rate}, batch_size=16, **settings)[0]
         for seed, rate in enumerate(RATES)
     ]
-    # Adam divides a gradient by its size, so it turns the rounding errors of gradients near 0 into whole steps of single
-    # precision.
+    # Adam divides a gradient by its size, so it turns the rounding errors of gradients near 0 into whole steps in
+    # single precision.
     return [module.double().train() for module in built]
 
 

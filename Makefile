@@ -42,7 +42,7 @@ lint: $(READY)
 	$(BIN)/ruff check .
 
 types: $(READY)
-	$(BIN)/mypy aeframe $(wildcard plugins/*/src) train.py benchmarks
+	$(BIN)/mypy aeframe $(wildcard plugins/*/src) train.py benchmarks zoo
 
 floors: $(READY)
 	$(BIN)/lint-imports

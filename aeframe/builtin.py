@@ -337,6 +337,7 @@ def register_commands(register: Register) -> None:
     register("report", f"{at}.report:Report", summary="write the report of a finished run as an HTML page")
     register("explain", f"{at}.explain:Explain", summary="print the documentation and options of a part")
     register("config", f"{at}.config:Config", summary="print, check or explain the config of a run")
+    register("bench", f"{at}.bench:Bench", summary="print measured speeds beside what they are compared with")
     register("doctor", f"{at}.doctor:Doctor", summary="print versions, devices and plugins for an issue")
     register("check_plugin", f"{at}.check_plugin:CheckPlugin", summary="test every part that a plugin registers")
     register("new_plugin", f"{at}.new_plugin:NewPlugin", summary="create the package of a new plugin")

@@ -153,8 +153,22 @@ def row_normals(rows: Tensor, num: int, *, seed: int = 0) -> Tensor:
         num: The number of numbers for each row.
         seed: The seed of the draw.
     """
-    seeds = mix_elements(rows + to_signed(mix(seed, 0)))
-    return torch.special.ndtri(_open_uniform(_random_bits(seeds, num)))
+    return torch.special.ndtri(_open_uniform(_bits_of_rows(rows, num, seed, 0)))
+
+
+def row_uniforms(rows: Tensor, num: int, *, seed: int = 0, draw: int = 0) -> Tensor:
+    """Return uniform numbers in [0, 1) ``(B, num)``, a function of `seed`, `draw` and the id of each row.
+
+    They are multiples of 2^-24 in double precision, on the device of `rows`, and equal those of draw number `draw`
+    within `RowNoise` in single precision.
+
+    Args:
+        rows: ``(B,)`` integers, the id of each sample.
+        num: The number of numbers for each row.
+        seed: The seed of the draws.
+        draw: The number of the draw: different ones are independent.
+    """
+    return _uniform(_bits_of_rows(rows, num, seed, draw), _NUM_BITS[torch.float32])
 
 
 def padded_rows(num: int) -> Tensor:
@@ -243,6 +257,10 @@ def _draw_by_row(
 def _random_bits(seeds: Tensor, num: int) -> Tensor:
     """Return random integers ``(B, num)`` of 64 bits: the first `num` of splitmix64 for each seed ``(B,)``."""
     return mix_elements(seeds.unsqueeze(1) + to_signed(INCREMENT) * torch.arange(num, device=seeds.device))
+
+
+def _bits_of_rows(rows: Tensor, num: int, seed: int, draw: int) -> Tensor:
+    return _random_bits(mix_elements(rows + to_signed(mix(seed, draw))), num)
 
 
 def _uniform(bits: Tensor, num_bits: int) -> Tensor:

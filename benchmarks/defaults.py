@@ -74,7 +74,9 @@ def cases(folder: Path, unpacked: Path) -> dict[str, Case]:
         "breast_cancer": Case("vector", ("data=breast_cancer",), rival=rows),
         **{
             name: Case(
-                "vector", ("data=numbers", f"data.path={folder / 'anomaly' / name}.npz", "data.key=X", "data.label=y"), rival=rows
+                "vector",
+                ("data=numbers", f"data.path={folder / 'anomaly' / name}.npz", "data.key=X", "data.label=y"),
+                rival=rows,
             )
             for name in ("cardio", "letter", "satellite")
         },

@@ -1,7 +1,8 @@
 """Collect the test metrics of an experiment: ``python benchmarks/experiments.py NAME RUN_FOLDER...``.
 
-Writes ``results/NAME.json`` with one entry for each run: its overrides (without paths of this machine), seed and test
-metrics. The head of the file of each experiment (``conf/experiment/NAME.yaml`` of a plugin) lists the expected results.
+Writes ``results/NAME.json`` with one entry for each run: its overrides (without paths of this machine), seed, epochs,
+seconds, threads and test metrics. The head of the file of each experiment (``conf/experiment/NAME.yaml`` of a plugin)
+lists the expected results.
 """
 
 from __future__ import annotations
@@ -13,10 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from aeframe.runs.folder import RunFolder
+from aeframe.runs.records import Records
 
 RESULTS = Path(__file__).with_name("results")
 # Overrides that do not change the metrics.
-_IGNORED = ("data.path", "data.test_path", "data.validation_path", "root", "folder", "progress", "pictures", "hydra")
+_IGNORED = (
+    *("data.path", "data.test_path", "data.validation_path", "root", "folder"),
+    *("progress", "pictures", "profile", "hydra"),
+)
+_CURVE = (1, 2, 5, 10, 20, 40, 80, 160, 320)
+"""Epochs whose validation bound is listed."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -44,7 +51,26 @@ def _row(run: RunFolder, name: str) -> dict[str, Any]:
         "overrides": [override for override in overrides if override.partition("=")[0] not in _IGNORED],
         "seed": config["seed"],
         "max_epochs": config["max_epochs"],
+        **_progress(run),
+        "threads": config["trainer"]["threads"],
         "test": run.read_metrics()["test"],
+    }
+
+
+def _progress(run: RunFolder) -> dict[str, Any]:
+    """Return the epochs of a run, the bound of some of them on the validation split, and its seconds by phase.
+
+    The seconds are those of the last start of the run, and are there for runs with ``profile=true``.
+    """
+    rows = [row for row in Records(run.metrics).read() if row.split == "val" and row.name == "bound"]
+    bounds = {row.epoch + 1: round(row.value, 4) for row in rows}
+    last = max(bounds, default=0)
+    shown = {epoch for epoch in bounds if epoch in _CURVE or epoch == last}
+    seconds = json.loads(run.time.read_text(encoding="utf-8")) if run.time.is_file() else {}
+    return {
+        "epochs": last,
+        "validation_bound": {epoch: bounds[epoch] for epoch in sorted(shown)},
+        "seconds": {name: round(value) for name, value in seconds.items() if value >= 1},
     }
 
 

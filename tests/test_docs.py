@@ -43,6 +43,12 @@ def torchrun(words: list[str]) -> int:
     return run_outside("-m", "torch.distributed.run", *words)
 
 
+def export(words: list[str]) -> int:
+    """Set environment variables; the fixture `folder` restores those that pages set."""
+    os.environ.update(word.split("=", 1) for word in words)  # type: ignore[arg-type]
+    return 0
+
+
 def run_outside(*words: str) -> int:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     return subprocess.run([sys.executable, *words], env={**os.environ, "PATH": path}, check=False).returncode
@@ -53,13 +59,20 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "aeframe-train": train,
     "python": run_script,
     "torchrun": torchrun,
+    "export": export,
 }
 
 
 @pytest.fixture
 def folder(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     torch.set_num_threads(1)
-    for variable in ("AEFRAME_PLUGIN_FILES", "AEFRAME_DISABLE", "AEFRAME_STRICT_PLUGINS", "AEFRAME_RUN_ID"):
+    for variable in (
+        "AEFRAME_PLUGIN_FILES",
+        "AEFRAME_DISABLE",
+        "AEFRAME_STRICT_PLUGINS",
+        "AEFRAME_RUN_ID",
+        "AEFRAME_ZOO",
+    ):
         monkeypatch.setenv(variable, "")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
     monkeypatch.setenv("AEFRAME_ARCHIVES", str(tmp_path_factory.mktemp("archives")))

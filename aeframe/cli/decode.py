@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,14 +19,26 @@ if TYPE_CHECKING:
 
 
 class CodesCommand(ModelCommand):
-    """A verb that decodes codes, with ``--draw`` and the arguments of `add_condition`."""
+    """A verb that decodes codes, with the arguments of `add_condition`."""
 
-    def decoded(self, model: TrainedModel, codes: Tensor, args: Namespace) -> Iterator[Tensor]:
-        """Yield the decoded samples ``(B, *shape)`` of the codes ``(N, *z_shape)`` of each batch, with the progress."""
-        parts = codes.split(self.batch_size(args, model))
-        for z in with_progress(parts, len(parts), type(self).__name__.lower()):
-            condition = self.condition(args, model, len(z))
-            yield model.decode(z, condition=condition, batch_size=len(z), draw=args.draw).cpu()
+    def decoded(
+        self, model: TrainedModel, codes: Tensor, args: Namespace, *, draw: bool = False, between: Tensor | None = None
+    ) -> Iterator[Tensor]:
+        """Yield the decoded samples ``(B, *shape)`` of each batch, with the progress.
+
+        Args:
+            model: The model.
+            codes: The codes ``(N, *z_shape)``.
+            args: The arguments of the verb.
+            draw: Whether samples are drawn from the likelihood.
+            between: The condition ``(N, C)`` of each code; None for the one of ``--label`` or ``--condition``.
+        """
+        batch_size = self.batch_size(args, model)
+        parts = range(0, len(codes), batch_size)
+        for start in with_progress(parts, len(parts), type(self).__name__.lower()):
+            z = codes[start : start + batch_size]
+            condition = self.condition(args, model, len(z)) if between is None else between[start : start + batch_size]
+            yield model.decode(z, condition=condition, batch_size=len(z), draw=draw).cpu()
 
     def conditions(self, model: TrainedModel, args: Namespace) -> Iterator[Tensor] | None:
         """Return the condition ``(1, C)`` of all samples, for each batch; None for a model without one."""
@@ -34,6 +46,13 @@ class CodesCommand(ModelCommand):
 
         condition = condition_numbers(model, self.condition(args, model, 1), 1)
         return None if condition is None else itertools.repeat(condition)
+
+
+def kept(batches: Iterable[Tensor], found: list[Tensor]) -> Iterator[Tensor]:
+    """Yield batches, and append each to `found`, for a picture of samples that are written too."""
+    for batch in batches:
+        found.append(batch)
+        yield batch
 
 
 class Decode(CodesCommand):
@@ -59,6 +78,6 @@ class Decode(CodesCommand):
         model = self.open(args)
         codes, names = read_codes(args.file, model.model.latent.shape)
         with noise_of(model.device, args.seed, PICTURES):
-            decoded, conditions = self.decoded(model, torch.from_numpy(codes), args), self.conditions(model, args)
-            self.write(model, decoded, len(codes), args, names, conditions)
+            decoded = self.decoded(model, torch.from_numpy(codes), args, draw=args.draw)
+            self.write(model, decoded, len(codes), args, names, self.conditions(model, args))
         return 0

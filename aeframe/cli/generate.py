@@ -80,7 +80,7 @@ class Generate(CodesCommand):
             if where:
                 batches = self._accepted(model, where, args)
             else:
-                batches = self.decoded(model, model.sample_codes(args.num), args)
+                batches = self.decoded(model, model.sample_codes(args.num), args, draw=args.draw)
             self.write(model, batches, args.num, args, conditions=conditions)
         return 0
 

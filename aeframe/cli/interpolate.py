@@ -5,8 +5,8 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
+from aeframe.cli.decode import CodesCommand, kept
 from aeframe.cli.model_command import (
-    ModelCommand,
     add_condition,
     add_picture,
     add_sample_output,
@@ -23,11 +23,12 @@ if TYPE_CHECKING:
     from aeframe.data.file_samples import FileSamples
 
 
-class Interpolate(ModelCommand):
+class Interpolate(CodesCommand):
     """Decode a path between the codes of two samples, and write its samples in a format of the modality.
 
     The path is the shortest of the latent space: a great circle of the sphere, a geodesic of the Poincaré ball, a
-    straight line elsewhere. The first and last samples are the reconstructions of the two.
+    straight line elsewhere. The first and last samples are the reconstructions of the two. The codes of the path are in
+    memory; samples are decoded and written by batch, and --picture keeps all of them.
     """
 
     def arguments(self, parser: ArgumentParser) -> None:
@@ -43,6 +44,8 @@ class Interpolate(ModelCommand):
     def run(self, args: Namespace) -> int:
         import torch
 
+        from aeframe.model_store.paths import path_between
+
         check_output(args.output)
         check_picture(args.picture)
         model = self.open(args)
@@ -50,13 +53,13 @@ class Interpolate(ModelCommand):
         rows = [row_of(samples, text) for text in (args.start, args.end)]
         first, last = (samples.source.batch(torch.tensor([row])) for row in rows)
         condition = self.condition(args, model, 1)
-        path = model.interpolate(first, last, args.steps, condition=condition)[0].cpu()
+        codes, between = path_between(model, first, last, args.steps, condition=condition)
         width = len(str(args.steps - 1))
         names = [f"{number:0{width}}" for number in range(args.steps)]
-        for file in model.modality.write(path, args.output, names=names):
-            print(file)
+        decoded, drawn = self.decoded(model, codes, args, between=between), list[torch.Tensor]()
+        self.write(model, decoded if args.picture is None else kept(decoded, drawn), args.steps, args, names)
         if args.picture is not None:
-            model.modality.render({f"{args.start} to {args.end}": path}).savefig(args.picture)
+            model.modality.render({f"{args.start} to {args.end}": torch.cat(drawn)}).savefig(args.picture)
             print(args.picture)
         return 0
 

@@ -34,7 +34,8 @@ class Neighbours(ModelCommand):
 
     Distances are those of the latent space: Euclidean, angles on the sphere, of the ball's metric in the Poincaré ball.
     The output has a row for each pair: the sample (index and name), the rank from 1, the neighbour (neighbour_index,
-    neighbour_name and neighbour_label where samples have them) and the distance.
+    neighbour_name and neighbour_label where samples have them) and the distance. The codes that are searched are in
+    memory; samples of the file are read, encoded and written by batch.
     """
 
     def arguments(self, parser: ArgumentParser) -> None:
@@ -78,11 +79,13 @@ class Neighbours(ModelCommand):
         import numpy as np
         import torch
 
+        from aeframe.evaluation.nearest import nearest_codes
+
         coded = ({"z": codes.numpy(), **identity} for codes, identity in self._codes(model, among, args))
         known = gathered(coded, len(among))
         codes = torch.from_numpy(known.pop("z"))
         for batch_codes, identity in self._codes(model, queries, args):
-            distance, nearest = model.model.latent.distances(batch_codes, codes).topk(args.k, largest=False)
+            distance, nearest = nearest_codes(model.model.latent, batch_codes, codes, args.k)
             num = len(batch_codes)
             rows: NDArray[np.int64] = nearest.flatten().numpy()
             yield {

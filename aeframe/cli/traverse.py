@@ -5,9 +5,9 @@ from __future__ import annotations
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from typing import TYPE_CHECKING
 
+from aeframe.cli.decode import CodesCommand, kept
 from aeframe.cli.interpolate import row_of
 from aeframe.cli.model_command import (
-    ModelCommand,
     add_condition,
     add_picture,
     add_sample_output,
@@ -26,13 +26,14 @@ if TYPE_CHECKING:
 _MAX_SAMPLES = 2000
 
 
-class Traverse(ModelCommand):
+class Traverse(CodesCommand):
     """Decode codes along directions of the latent space, one row of samples for each direction.
 
     Directions are single numbers of the code, or its principal directions over the training split, the widest first. A
     row goes from -RANGE to RANGE standard deviations of the training codes in its direction, around their mean, or
     around the code of one sample (FILE with --sample). Names of the samples: direction, and position in standard
-    deviations.
+    deviations. The codes of all samples are in memory; samples are decoded and written by batch, and --picture keeps
+    all of them.
     """
 
     def arguments(self, parser: ArgumentParser) -> None:
@@ -85,13 +86,10 @@ class Traverse(ModelCommand):
             rows.append(start + positions.unsqueeze(1) * scales[number] * directions[number])
             names += [f"{args.along}_{number}_{position:+.2f}" for position in positions.tolist()]
         z = torch.cat(rows).reshape(-1, *latent.shape)
-        x = model.decode(
-            z, condition=self.condition(args, model, len(z)), batch_size=self.batch_size(args, model)
-        ).cpu()
-        for file in model.modality.write(x, args.output, names=names):
-            print(file)
+        decoded, drawn = self.decoded(model, z, args), list[torch.Tensor]()
+        self.write(model, decoded if args.picture is None else kept(decoded, drawn), len(z), args, names)
         if args.picture is not None:
-            by_direction = zip(chosen, x.split(args.steps), strict=True)
+            by_direction = zip(chosen, torch.cat(drawn).split(args.steps), strict=True)
             panels = {f"{args.along} {number}, sd {float(scales[number]):.3g}": part for number, part in by_direction}
             model.modality.render(panels).savefig(args.picture)
             print(args.picture)

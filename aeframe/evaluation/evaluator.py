@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import lightning.pytorch as L
@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 
 from aeframe.data.modality import Source
-from aeframe.errors import AeframeError
+from aeframe.errors import AeframeError, did_you_mean
 from aeframe.evaluation.anomalies import subset_batches
 from aeframe.evaluation.metric_table import MetricTable
 from aeframe.evaluation.metrics.base import SUM_DTYPE, ModelMetric
@@ -42,6 +42,11 @@ class Evaluator(Callback):
             model, or that compare unordered elements by their position, are left out.
         seed: Seed of the random draws of `measure`.
         modality: The prepared modality, for metrics in the unit of the data; without it they are left out.
+        test_only: Names in `metrics` that are left out of the validation in a Trainer, beside those whose class is
+            `test_only`.
+
+    Raises:
+        AeframeError: A name of `test_only` is none of `metrics`.
     """
 
     def __init__(
@@ -51,12 +56,14 @@ class Evaluator(Callback):
         *,
         seed: int = 0,
         modality: Modality | None = None,
+        test_only: Sequence[str] = (),
     ) -> None:
+        _check_test_only(test_only, metrics)
         self.model, self.seed = model, seed
         self.training_samples: Source | None = None
         """The training split for `observe_training_samples` in a test; None to leave it out."""
         self.validates = False
-        """Whether metrics are left out that are `only_in_tests`."""
+        """Whether the metrics of the test only are left out."""
         self.means = TermMeans()
         # The metric of each value that was computed last.
         self._metric_of: dict[str, str] = {}
@@ -64,6 +71,7 @@ class Evaluator(Callback):
             name: _build(name, options, model, modality) for name, options in metrics.items() if options is not None
         }
         self.metrics = nn.ModuleDict({name: metric for name, metric in built.items() if metric is not None})
+        self._test_only = {*test_only, *(name for name, metric in built.items() if metric and metric.test_only)}
 
     # -- in a Trainer --------------------------------------------------------------------------------------------
 
@@ -90,6 +98,7 @@ class Evaluator(Callback):
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Add the values to those that the module has measured."""
         self._add_values(pl_module, "val")
+        self.validates = False
 
     def on_test_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Reset all metrics and move them to the module's device."""
@@ -234,7 +243,7 @@ class Evaluator(Callback):
 
     def _active(self) -> dict[str, ModelMetric]:
         metrics = cast("Mapping[str, ModelMetric]", self.metrics)
-        return {label: each for label, each in metrics.items() if not (self.validates and each.only_in_tests)}
+        return {name: each for name, each in metrics.items() if not (self.validates and name in self._test_only)}
 
     def _metrics(self) -> Iterator[ModelMetric]:
         return cast("Iterator[ModelMetric]", iter(self.metrics.values()))
@@ -250,6 +259,15 @@ def metrics_of(names: Iterable[str], overrides: Mapping[str, Any] | None = None)
         overrides: ``metrics`` of the run's config: options by name; null removes a metric.
     """
     return {**{name: {} for name in (*names, *LATENT_METRICS)}, **(overrides or {})}
+
+
+def _check_test_only(names: Sequence[str], metrics: Mapping[str, Any]) -> None:
+    for name in names:
+        if metrics.get(name) is None:
+            raise AeframeError(
+                f"test_only names the metric '{name}', which this run does not compute{did_you_mean(name, metrics)}; "
+                f"add it with metrics.{name}={{}}, or leave it out of test_only"
+            )
 
 
 def grouped_protocols(protocols: Mapping[str, str]) -> dict[str, str]:

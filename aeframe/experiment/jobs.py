@@ -65,6 +65,12 @@ def _train(config: DictConfig, overrides: Sequence[str], record: PointRecord | N
         folder = None if record is None else record.begin(config, str(model))
         run_config = resolve(config, overrides, loader)
         hidden = hidden_options(loader, overrides)
+        if run_config["dry_run"]:
+            with user_errors():
+                from aeframe.experiment.run_cost import print_cost
+
+                print_cost(run_config)
+            return math.nan
         if record is not None:
             record.monitor(run_config)
             use_free_device(run_config["trainer"], str(HydraConfig.get().launcher.get("_target_", "")))
@@ -129,6 +135,8 @@ def check_sweep(loader: Loader, overrides: Sequence[str]) -> tuple[DictConfig, P
         except AeframeError as error:
             raise AeframeError(f"{name}: {error}") from error
         check_direction(master.hydra.sweeper, config)
+        if config["dry_run"]:
+            raise AeframeError(f"{name} has dry_run=true, which measures one run; leave out -m and several values")
         # On Slurm each point is a separate job, and Slurm starts one process for each of the job's devices.
         trainer = with_devices(config["trainer"])
         repeats_command = trainer["strategy"] != "ddp_spawn" and not launcher.endswith("SlurmLauncher")

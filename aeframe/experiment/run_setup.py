@@ -104,7 +104,7 @@ def build_run(
         steps_per_call=config["steps_per_call"],
     )
     metrics = metrics_of(modality.metrics, config["metrics"])
-    evaluator = Evaluator(model, metrics, seed=config["seed"], modality=modality)
+    evaluator = Evaluator(model, metrics, seed=config["seed"], modality=modality, test_only=config["test_only"])
     module = AutoencoderModule(
         model,
         config["optimizer"],

@@ -7,11 +7,12 @@ from typing import Any
 
 from lightning.pytorch.loggers import Logger
 
+from aeframe.data.subset import random_batches
 from aeframe.evaluation.diagnosis import diagnose
 from aeframe.evaluation.report.pictures import draw_pictures
 from aeframe.experiment.new_samples import compare_new_samples
 from aeframe.experiment.run_setup import RunSetup
-from aeframe.model.density import batches_to_fit, fit_sampler
+from aeframe.model.density import batches_to_fit, code_metrics, fit_sampler
 from aeframe.model_store.trained_model import TrainedModel
 from aeframe.model_store.writer import save_model
 from aeframe.noise import random_rows
@@ -32,8 +33,10 @@ def save_run(
     folder: RunFolder,
     loggers: Sequence[Logger],
     note: Callable[[str], None],
-) -> None:
+) -> dict[str, float]:
     """Fit the ex-post density (the sampler of new codes), calibrate the modality, save the model, draw pictures.
+
+    Return the metrics of the test split that need the fitted density, see `code_metrics`.
 
     Args:
         setup: The run.
@@ -44,12 +47,16 @@ def save_run(
         loggers: Loggers that receive the pictures.
         note: Prints a sentence.
     """
-    splits, sampler = setup.splits, setup.sampler
+    splits, sampler, of_codes = setup.splits, setup.sampler, dict[str, float]()
     model, progress, device = trained.model, trained.progress, trained.device
     size, seed = config["batch_size"], config["seed"]
     if sampler.requires_fit:
         with phase("sampler"):
             fit_sampler(sampler, model, batches_to_fit(splits.train, size, seed), seed)
+            reconstruction = metrics.get("reconstruction") if model.loss.unit == "nats" else None
+            tested = random_batches(splits.test, len(splits.test), seed, size)
+            of_codes = code_metrics(sampler, model, tested, reconstruction)
+    metrics = {**metrics, **of_codes}
     folder.write_metrics({"test": dict(metrics)}, setup.evaluator.protocols_by_value())
     folder.write_tables(setup.evaluator.tables())
     with phase("diagnosis"):
@@ -87,3 +94,4 @@ def save_run(
                 comparison=comparison,
             )
             log_pictures(loggers, pictures, progress.batch)
+    return of_codes

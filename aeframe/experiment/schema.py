@@ -115,6 +115,8 @@ class RunSettings:
     label; written like penalties."""
     metrics: dict[str, Any] = field(default_factory=dict)
     """Metrics in addition to those of the modality, ``{name: {options}}``; null removes one."""
+    test_only: list[str] = field(default_factory=list)
+    """Metrics that the test computes but validation does not, because they take long, such as ``[nll]``."""
     callbacks: dict[str, Any] = field(default_factory=dict)
     """Lightning callbacks by label: ``{label: {name: ..., options}}`` for a registered one, ``{label: {class:
     package.module.Class, options}}`` for any other; null removes one."""
@@ -139,6 +141,9 @@ class RunSettings:
     """Whether to show a progress bar; null shows it only on a terminal."""
     profile: bool = False
     """Whether to print where the time went, and to write it to ``time.json``."""
+    dry_run: bool = False
+    """Whether to print what the run would cost, from a few batches (parameters, memory, time of an epoch), instead of
+    training it; nothing is written."""
     root: str = "runs"
     """The folder in which run folders are created."""
     folder: str | None = None

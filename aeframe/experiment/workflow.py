@@ -84,6 +84,10 @@ def train(
             a disk that is full or read-only.
         Interrupted: A signal ended the run, after its checkpoint was written.
     """
+    if config["dry_run"]:
+        raise AeframeError(
+            "dry_run=true is for the command aeframe-train, which then trains nothing; leave it out, or run the command"
+        )
     # Raises an error if the launcher has started another number of processes, before a folder is made.
     with_devices(config["trainer"])
     objects = objects or RunObjects()
@@ -276,7 +280,7 @@ class _RunInProgress:
         validation, config = setup.splits.validation, self.config
         batch = validation.batch(torch.arange(min(config["batch_size"], len(validation))))
         metrics = metrics_of(setup.modality.metrics, config["metrics"])
-        evaluator = Evaluator(setup.model, metrics, modality=setup.modality)
+        evaluator = Evaluator(setup.model, metrics, modality=setup.modality, test_only=config["test_only"])
         evaluator.validates = True
         names = measure(evaluator, [batch], TrainingProgress(batch=1, planned=1), torch.device("cpu"))
         if name not in names:
@@ -406,7 +410,9 @@ class _RunInProgress:
         if is_first_process():
             stored = {**self.config, "hidden_options": self.hidden_options}
             with phase("saving"):
-                save_run(setup, trained, metrics, stored, self.folder, self.loggers, self._print_note)
+                of_codes = save_run(setup, trained, metrics, stored, self.folder, self.loggers, self._print_note)
+            setup.module.report(of_codes, "test")
+            metrics |= of_codes
             self.folder.write_state("finished")
             units = units_of(setup.model.loss.unit, metrics_of(setup.modality.metrics, self.config["metrics"]))
             tables = {name: table.summary for name, table in setup.evaluator.tables().items()}

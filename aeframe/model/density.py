@@ -14,6 +14,7 @@ from aeframe.factory import build
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.noise import FITTING, noise_of
 from aeframe.parts.samplers.base import Sampler
+from aeframe.parts.samplers.codes import CodeSampler
 from aeframe.registry import registry
 from aeframe.types import Batch
 
@@ -57,6 +58,30 @@ def build_sampler(who: str, config: Mapping[str, Any], model: Autoencoder) -> Sa
         )
     sampler: Sampler = build("sampler", config, model=model)
     return sampler
+
+
+@torch.no_grad()
+def code_metrics(
+    sampler: Sampler, model: Autoencoder, batches: Iterable[Batch], reconstruction: float | None
+) -> dict[str, float]:
+    """Return the mean length of the integer codes of samples under the sampler; ``{}`` for other samplers.
+
+    ``code_nll`` is -log p(codes) in nats. With the `reconstruction` of the same samples, the mean -log p(x | codes),
+    ``nll_with_codes`` is the sum of both: a bound on -log p(x), and the length of a lossless code where x is discrete.
+
+    Args:
+        sampler: A fitted sampler.
+        model: Its model, in evaluation mode.
+        batches: Uncorrupted samples, at least one, usually of the test split.
+        reconstruction: The loss term of that name; None for a loss that is not a likelihood.
+    """
+    if not isinstance(sampler, CodeSampler):
+        return {}
+    device = next(model.parameters()).device
+    embedded = (model.embed(batch.to(device)).codes for batch in batches)
+    nll = -torch.cat([sampler.log_prob(codes) for codes in embedded if codes is not None])
+    mean = float(nll.double().mean())
+    return {"code_nll": mean, **({} if reconstruction is None else {"nll_with_codes": reconstruction + mean})}
 
 
 @torch.no_grad()

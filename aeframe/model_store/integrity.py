@@ -21,7 +21,7 @@ HASHED = (
 
 def file_hashes(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of the files of a saved model by name, for `check_hashes`."""
-    return {name: _hash(folder / name) for name in HASHED if (folder / name).is_file()}
+    return {name: sha256_of(folder / name) for name in HASHED if (folder / name).is_file()}
 
 
 def check_hashes(folder: Path, hashes: Mapping[str, str]) -> None:
@@ -39,7 +39,7 @@ def check_hashes(folder: Path, hashes: Mapping[str, str]) -> None:
         if name not in hashes:
             raise AeframeError(f"'{path}' is no file that this model was saved with; copy the whole folder again")
         try:
-            found = _hash(path)
+            found = sha256_of(path)
         except OSError as error:
             raise AeframeError(f"'{path}' cannot be read: {error.strerror or error}; copy the folder again") from error
         if found != hashes[name]:
@@ -49,6 +49,7 @@ def check_hashes(folder: Path, hashes: Mapping[str, str]) -> None:
             )
 
 
-def _hash(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file as hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

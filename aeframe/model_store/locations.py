@@ -1,4 +1,6 @@
-"""Where saved models are: folders, ``file://`` URLs, and repositories of a hub, ``hub:owner/name@revision``."""
+"""Where saved models are: folders, ``file://`` URLs, repositories of a hub, ``hub:owner/name@revision``, and models of
+the zoo, ``zoo:NAME``.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +14,11 @@ from urllib.parse import unquote, urlsplit
 
 from aeframe.errors import AeframeError
 from aeframe.model_store.integrity import HASHED
+from aeframe.model_store.zoo import PLACE, configured_place, zoo_model
 
 MODEL_FILES = ("config.yaml", "card.md", *HASHED)
 """The files of a saved model. No other file of a repository is fetched."""
-HUB, FILE_URL = "hub:", "file:"
+HUB, ZOO, FILE_URL = "hub:", "zoo:", "file:"
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?"
 _REPOSITORY = re.compile(rf"({_NAME}/{_NAME})(?:@([A-Za-z0-9][A-Za-z0-9._/-]*))?")
 
@@ -33,8 +36,18 @@ class Repository:
         return f"{HUB}{self.name}" + ("" if self.revision is None else f"@{self.revision}")
 
 
-def parse_location(location: str | Path) -> Path | Repository:
-    """Return the folder or repository that a path or an address names.
+@dataclass(frozen=True, slots=True)
+class ZooModel:
+    """A model of the zoo, the folder that ``AEFRAME_ZOO`` names."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"{ZOO}{self.name}"
+
+
+def parse_location(location: str | Path) -> Path | Repository | ZooModel:
+    """Return the folder, repository or model of the zoo that a path or an address names.
 
     Raises:
         AeframeError: An address that is malformed.
@@ -47,6 +60,10 @@ def parse_location(location: str | Path) -> Path | Repository:
                 f"'{text}' is no address of a repository; write hub:owner/name or hub:owner/name@revision"
             )
         return Repository(match.group(1), match.group(2))
+    if text.startswith(ZOO):
+        if re.fullmatch(_NAME, text.removeprefix(ZOO)) is None:
+            raise AeframeError(f"'{text}' is no address of a model of the zoo; write zoo:NAME, such as zoo:digits_vae")
+        return ZooModel(text.removeprefix(ZOO))
     if not text.startswith(FILE_URL):
         return Path(location)
     url = urlsplit(text)
@@ -58,14 +75,20 @@ def parse_location(location: str | Path) -> Path | Repository:
 def local_folder(location: str | Path) -> Path:
     """Return the folder that a location names; the model of a repository is fetched, or taken from the cache.
 
-    Only the files of a saved model are fetched, and none of them is code.
+    Only the files of a saved model are fetched, and none of them is code. Those of the zoo are compared with its index.
 
     Raises:
-        AeframeError: The repository cannot be read, it has no saved model, or ``huggingface_hub`` is not installed.
+        AeframeError: The repository cannot be read, it has no saved model, or ``huggingface_hub`` is not installed; or
+            the zoo has no such model, or a damaged one.
     """
     found = parse_location(location)
     if isinstance(found, Path):
         return found
+    if isinstance(found, ZooModel):
+        place = parse_location(configured_place(found.name))
+        if not isinstance(place, Path):
+            raise AeframeError(f"{PLACE} is '{place}', expected a folder or its file:// URL")
+        return zoo_model(place.expanduser(), found.name)
     hub = huggingface_hub(f"to read '{found}'")
     with hub_errors(found, "read"):
         folder = Path(hub.snapshot_download(found.name, revision=found.revision, allow_patterns=list(MODEL_FILES)))

@@ -15,6 +15,7 @@ from aeframe.model_store.layout import put_in_place, resolved, sibling
 from aeframe.model_store.locations import (
     MODEL_FILES,
     Repository,
+    ZooModel,
     hub_errors,
     huggingface_hub,
     local_folder,
@@ -67,6 +68,8 @@ def push(
     folder = model_folder(local_folder(model))
     check_hashes(folder, read_config(folder)["sha256"])
     destination = parse_location(target)
+    if isinstance(destination, ZooModel):
+        raise AeframeError(f"'{destination}' is read only; push to a folder, or to hub:owner/name")
     with tempfile.TemporaryDirectory() as temporary:
         copy = Path(temporary) / "model"
         shortened = tuple(write_portable_copy(folder, copy, license=license))

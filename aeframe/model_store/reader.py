@@ -51,7 +51,7 @@ def load(path: str | Path, device: str = "cpu", **modules: Any) -> TrainedModel:
     Args:
         path: The folder of a run, or of a saved model; its ``file://`` URL; or ``hub:owner/name`` or
             ``hub:owner/name@revision``, a repository of the hub, of which only the files of a model are fetched. That
-            requires ``aeframe[hub]``.
+            requires ``aeframe[hub]``. Or ``zoo:NAME``, a model of the zoo, the folder that ``AEFRAME_ZOO`` names.
         device: The device of the model: ``cpu``, ``cuda``, ``cuda:1``.
         modules: For a model that was trained with modules of its author's own (``encoder``, ``decoder``) or with an own
             function as ``loss``: such modules, whose weights are replaced by the saved ones.

@@ -27,7 +27,6 @@ from aeframe.evaluation.anomalies import (
     reconstruction_errors,
 )
 from aeframe.evaluation.reconstruction import reconstruct_batch
-from aeframe.evaluation.report.interpolation import check_pairs, interpolate
 from aeframe.evaluation.scoring import check_scorable, score_batch
 from aeframe.evaluation.step import evaluation_mode
 from aeframe.model.autoencoder import Autoencoder
@@ -47,6 +46,7 @@ from aeframe.model_store.inputs import (
     warn_if_far,
 )
 from aeframe.model_store.modality_state import check_reading_options, with_options
+from aeframe.model_store.paths import path_between
 from aeframe.noise import PICTURES, noise_of
 from aeframe.parts.samplers.base import Sampler
 from aeframe.types import Batch, DataSpec, Latent, TrainingProgress
@@ -302,11 +302,8 @@ class TrainedModel:
             condition: One condition for a and b.
             batch_size: Samples that are processed at a time.
         """
-        start, end = self.batch_of(a, condition), self.batch_of(b, condition)
-        check_pairs(self._who(), len(start), len(end), steps)
-        codes = [self.encode(batch, batch_size=batch_size) for batch in (start, end.to(start.x.device))]
-        path, between = interpolate(self.model.latent, (codes[0], codes[1]), (start.condition, end.condition), steps)
-        return self.decode(path, condition=between, batch_size=batch_size).unflatten(0, (len(start), steps))
+        path, between = path_between(self, a, b, steps, condition=condition, batch_size=batch_size)
+        return self.decode(path, condition=between, batch_size=batch_size).unflatten(0, (-1, steps))
 
     @torch.no_grad()
     def score(

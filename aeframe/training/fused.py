@@ -35,6 +35,10 @@ def with_fused_kernel(options: Mapping[str, Any], parameters: Collection[Tensor]
     except AeframeError:
         # An unknown name; building the optimizer explains it.
         return options
-    if "fused" in accepted and all(p.device.type == "cpu" and p.is_floating_point() for p in parameters):
+    # torch 2.13's kernels take the memory of parameter, gradient and state for equally ordered, without a check. The
+    # gradients of contiguous parameters are contiguous, and so is the state in a checkpoint.
+    if "fused" in accepted and all(
+        p.device.type == "cpu" and p.is_floating_point() and p.is_contiguous() for p in parameters
+    ):
         options["fused"] = True
     return options

@@ -127,6 +127,16 @@ def log_numbers(trainer: L.Trainer, numbers: Mapping[str, float], *, epoch: int,
         logger.save()
 
 
+def add_callback_metrics(trainer: L.Trainer, numbers: Mapping[str, float]) -> None:
+    """Add metrics to `trainer.callback_metrics`, in the default type, as ``self.log(..., logger=False)`` does.
+
+    The metrics are means of an epoch that are equal on all devices, so nothing is left for Lightning to accumulate or
+    to reduce. `self.log` creates a metric object for each number, which costs more than validating a small split.
+    """
+    values = torch.tensor(list(numbers.values()), dtype=torch.get_default_dtype(), device=trainer.strategy.root_device)
+    trainer.callback_metrics.update(zip(numbers, values.unbind(), strict=True))
+
+
 def set_batch_size(trainer: L.Trainer, size: int) -> None:
     """Set the batch size for `self.log` in a subclass; Lightning would infer it from a `Batch` with a warning."""
     if trainer._results is not None:

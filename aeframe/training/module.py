@@ -29,6 +29,7 @@ from aeframe.training.freezing import freeze as freeze_parts
 from aeframe.training.gradient_norms import gradient_norms
 from aeframe.training.learning_rate import step_schedulers
 from aeframe.training.lightning_progress import (
+    add_callback_metrics,
     call_batch_end,
     count_batches,
     evaluation_results,
@@ -327,7 +328,7 @@ class AutoencoderModule(L.LightningModule):
     def _log_epoch(self) -> None:
         means = self.metric_buffer.end_epoch(self._readings())
         means = {f"train/{name}": value for name, value in means.items()}
-        self.log_dict(means, on_step=False, on_epoch=True, **self._for_callbacks())
+        add_callback_metrics(self.trainer, means)
 
     def on_train_epoch_end(self) -> None:
         """Advance the progress, so that later checkpoints resume at the next epoch."""
@@ -416,8 +417,7 @@ class AutoencoderModule(L.LightningModule):
         if not self.trainer.sanity_checking:
             self.report(self.measured[split], split)
             self._results = evaluation_results(self.trainer)
-        named = {f"{split}/{name}": value for name, value in self.measured[split].items()}
-        self.log_dict(named, **self._for_callbacks())
+        add_callback_metrics(self.trainer, {f"{split}/{name}": value for name, value in self.measured[split].items()})
 
     def _return_results(self, split: str) -> None:
         for result in self._results:
@@ -430,11 +430,6 @@ class AutoencoderModule(L.LightningModule):
         """Send the metrics of a split to every logger of the Trainer, with the batch as the step."""
         named = {f"{split}/{name}": value for name, value in numbers.items()}
         log_numbers(self.trainer, named, epoch=self.progress.epoch, step=self.progress.batch)
-
-    def _for_callbacks(self) -> dict[str, Any]:
-        """Return arguments of `self.log_dict` that pass metrics to callbacks, but not to loggers: see `report`."""
-        # The metrics are equal on all devices, but Lightning warns if `sync_dist` is not set.
-        return {"logger": False, "batch_size": 1, "sync_dist": self.trainer.world_size > 1}
 
     # -- checkpoints ---------------------------------------------------------------------------------------------
 

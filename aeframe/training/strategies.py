@@ -40,14 +40,16 @@ class FSDP2Strategy(ModelParallelStrategy):
     Args:
         num_devices: The number of devices of the run, on all machines.
         timeout: The time after which a device that waits for another one raises an error.
-        gather_checkpoints: Write a checkpoint as one file, for which the first process gathers all tensors.
+        save_distributed_checkpoint: Whether each process writes its share. If not, a checkpoint is one file, for which
+            the first process gathers all tensors.
     """
 
-    def __init__(self, num_devices: int, timeout: timedelta, *, gather_checkpoints: bool = False) -> None:
+    def __init__(self, num_devices: int, timeout: timedelta, *, save_distributed_checkpoint: bool = True) -> None:
         super().__init__(
             data_parallel_size=num_devices, tensor_parallel_size=1, save_distributed_checkpoint=False, timeout=timeout
         )
-        self.writes_shards = not gather_checkpoints
+        # False in Lightning's class, which would write a folder with a pickled index.
+        self.writes_shards = save_distributed_checkpoint
 
     def setup_environment(self) -> None:
         """Write checkpoints atomically, unless the Trainer has another way to write them."""

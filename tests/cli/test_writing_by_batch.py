@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from aeframe.cli.main import main
+from aeframe.data.subset import random_batches
 from aeframe.factory import build
 from aeframe.model.assembly import assemble
 from aeframe.model_store.reader import load
@@ -39,6 +40,9 @@ CASES = [
     *(("generate", suffix) for suffix in ("csv", "npy", "npz", "parquet", "feather")),
     ("decode", "csv"),
     ("reconstruct", "parquet"),
+    ("interpolate", "csv"),
+    ("interpolate", "parquet"),
+    ("traverse", "csv"),
 ]
 
 
@@ -63,6 +67,8 @@ def command(verb: str, run: Path, out: Path) -> list[str]:
         "generate": ["-n", str(NUM), "--seed", "5", "--draw"],
         "decode": [str(run / "z.npz"), "--draw"],
         "reconstruct": [str(run / "x.csv")],
+        "interpolate": [str(run / "x.csv"), "--from", "2", "--to", "7", "--steps", str(NUM)],
+        "traverse": ["--along", "numbers", "--directions", "1", "--steps", str(NUM)],
     }
     return [verb, str(run), *options[verb], "-o", str(out), "--device", "cpu"]
 
@@ -74,7 +80,29 @@ def at_once(verb: str, model: TrainedModel, run: Path) -> Tensor:
     if verb == "decode":
         with noise_of(model.device, 0, PICTURES):
             return model.decode(np.load(run / "z.npz")["z"], batch_size=4, draw=True)
+    if verb == "interpolate":
+        first, last = (model.modality.read(run / "x.csv").x[[row]] for row in (2, 7))
+        return model.interpolate(first, last, NUM, batch_size=4)[0]
+    if verb == "traverse":
+        return model.decode(traversed_codes(model), batch_size=4)
     return model.reconstruct(model.modality.read(run / "x.csv"), batch_size=4)
+
+
+def names_of(verb: str) -> list[str] | None:
+    """Return the names that a command gives its samples."""
+    if verb == "interpolate":
+        return [f"{number:02}" for number in range(NUM)]
+    if verb == "traverse":
+        return [f"numbers_1_{position:+.2f}" for position in torch.linspace(-3, 3, NUM).tolist()]
+    return None
+
+
+def traversed_codes(model: TrainedModel) -> Tensor:
+    """Return the codes along the second number, from -3 to 3 standard deviations around the mean."""
+    train = model.modality.prepare(build("dataset", CONFIG["data"]), learn=False).train
+    batches = random_batches(train, 2000, CONFIG["seed"], 4)
+    codes = torch.cat([model.encode(batch) for batch in batches])
+    return codes.mean(0) + torch.linspace(-3, 3, NUM).unsqueeze(1) * codes.std(0)[1] * torch.eye(3)[1]
 
 
 @pytest.mark.parametrize(("verb", "suffix"), CASES)
@@ -83,12 +111,21 @@ def test_batches_are_the_file_of_all_samples_at_once(verb: str, suffix: str, run
         pytest.importorskip("pyarrow")
     out, expected, model = tmp_path / f"out.{suffix}", tmp_path / f"all.{suffix}", load(run)
     assert main(command(verb, run, out)) == 0
-    model.modality.write(at_once(verb, model, run), expected)
+    model.modality.write(at_once(verb, model, run), expected, names=names_of(verb))
     if suffix == "npz":
         # An archive has the time at which it was written.
         assert np.array_equal(np.load(out)["x"], np.load(expected)["x"])
     else:
         assert out.read_bytes() == expected.read_bytes()
+
+
+def test_a_picture_has_all_samples_of_a_path(run: Path, tmp_path: Path) -> None:
+    for verb in ("interpolate", "traverse"):
+        out, expected, picture = (tmp_path / f"{verb}{suffix}" for suffix in (".csv", "2.csv", ".png"))
+        assert main([*command(verb, run, out), "--picture", str(picture)]) == 0
+        assert main(command(verb, run, expected)) == 0
+        assert out.read_bytes() == expected.read_bytes()
+        assert picture.stat().st_size > 1000
 
 
 @pytest.mark.parametrize(("verb", "suffix"), CASES)
@@ -119,7 +156,14 @@ def test_few_batches_are_in_memory(
 
 @pytest.mark.parametrize(
     ("verb", "name"),
-    [("generate", "out.npz"), ("generate", "out.parquet"), ("decode", "out.csv.gz"), ("reconstruct", "out.csv")],
+    [
+        ("generate", "out.npz"),
+        ("generate", "out.parquet"),
+        ("decode", "out.csv.gz"),
+        ("reconstruct", "out.csv"),
+        ("interpolate", "out.parquet"),
+        ("traverse", "out.csv"),
+    ],
 )
 def test_an_interrupt_leaves_nothing(
     verb: str, name: str, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -210,7 +210,7 @@ def test_sums_are_reset_before_a_second_evaluation(make_model: Any) -> None:
 
 
 def test_a_metric_only_of_tests_is_left_out_of_validation(make_model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(MeanAbsoluteError, "only_in_tests", True)
+    monkeypatch.setattr(MeanAbsoluteError, "test_only", True)
     model = make_model()
     module = AutoencoderModule(model, callbacks=[Evaluator(model, {"mse": {}, "mae": {}})])
     splits = Splits(*(TensorSource(data()) for _ in range(3)))
@@ -266,3 +266,32 @@ def test_two_processes_agree_with_one(make_model: Any) -> None:
     alone = evaluated(make_model(), data(), [37], r2={})
     assert both[0] == both[1] == pytest.approx(alone, rel=1e-6)
     assert not math.isnan(alone["r2"])
+
+
+class _Stage:
+    """What `Evaluator` reads of a Trainer and a module."""
+
+    def __init__(self) -> None:
+        self.device, self.measured = CPU, dict[str, dict[str, float]]()
+
+
+def test_metrics_of_the_test_only_are_left_out_of_validation(make_model: Any) -> None:
+    evaluator = Evaluator(make_model(**VAE), {"mse": {}, "mae": {}}, test_only=["mae"])
+    stage: Any = _Stage()
+    evaluator.on_validation_epoch_start(stage, stage)
+    evaluator.update(Batch(data()), PROGRESS, 0)
+    evaluator.on_validation_epoch_end(stage, stage)
+    evaluator.on_test_epoch_start(stage, stage)
+    evaluator.update(Batch(data()), PROGRESS, 0)
+    evaluator.on_test_epoch_end(stage, stage)
+    assert stage.measured["val"].keys() == {"mse"}
+    assert stage.measured["test"].keys() == {"mse", "mae"}
+
+
+def test_an_unknown_metric_of_the_test_only(make_model: Any) -> None:
+    with pytest.raises(AeframeError) as caught:
+        Evaluator(make_model(), {"mse": {}, "mae": None}, test_only=["mase"])
+    assert str(caught.value) == (
+        "test_only names the metric 'mase', which this run does not compute, did you mean 'mse'?; add it with "
+        "metrics.mase={}, or leave it out of test_only"
+    )

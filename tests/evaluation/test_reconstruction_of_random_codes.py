@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from aeframe.evaluation.evaluator import Evaluator, measure
 from aeframe.evaluation.reconstruction import PROTOCOL, decode_posterior, draws_units, reconstruct_batch
-from aeframe.row_noise import RowNoise, row_normals
+from aeframe.row_noise import RowNoise, row_normals, row_uniforms
 from aeframe.types import Batch, TrainingProgress
 
 PROGRESS = TrainingProgress(batch=1, planned=1)
@@ -68,6 +68,14 @@ def test_row_normals_are_the_first_draw_of_row_noise() -> None:
     with RowNoise(rows, seed=3):
         expected = torch.randn(7, 5, dtype=torch.float64)
     assert torch.equal(row_normals(rows, 5, seed=3), expected)
+
+
+def test_row_uniforms_are_a_draw_of_row_noise_by_its_number() -> None:
+    rows = torch.arange(7) * 1000
+    with RowNoise(rows, seed=3):
+        expected = [torch.rand(7, 5) for _ in range(2)]
+    for draw in (0, 1):
+        assert torch.equal(row_uniforms(rows, 5, seed=3, draw=draw).float(), expected[draw])
 
 
 def test_a_reconstruction_depends_on_the_sample_and_the_seed_only(make_model: Any, x: Tensor) -> None:

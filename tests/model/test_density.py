@@ -14,8 +14,11 @@ import aeframe
 from aeframe.cli.main import main
 from aeframe.data.memory import TensorSource
 from aeframe.experiment import saving
-from aeframe.model.density import batches_to_fit
+from aeframe.factory import build
+from aeframe.model.assembly import assemble
+from aeframe.model.density import batches_to_fit, code_metrics, fit_sampler
 from aeframe.runs.folder import RunFolder
+from aeframe.types import Batch, DataSpec, Domain
 
 CENTRES = np.array([[-5, 0], [0, 5], [5, 0]])
 
@@ -72,3 +75,24 @@ def test_samples_and_pictures_of_sorted_rows_have_all_classes(tmp_path: Path, mo
     command = ["generate", str(run.folder), "sampler=kde", "-n", "1000", "--seed", "0"]
     assert main([*command, "-o", str(tmp_path / "new.npy")]) == 0
     assert shares(np.load(tmp_path / "new.npy")) == pytest.approx([1 / 3] * 3, abs=0.08)
+
+
+def test_the_length_of_independent_codes_is_their_entropy() -> None:
+    torch.manual_seed(0)
+    latent = {"name": "vq", "codebook_size": 4, "dim": 2, "tokens": 3}
+    model = assemble({"encoder": "mlp", "latent": latent, "loss": "mse"}, DataSpec((4,), Domain("real"))).eval()
+    x = torch.randn(500, 4)
+    batches = [Batch(part) for part in x.split(150)]
+    sampler = build("sampler", "codes", model=model)
+    fit_sampler(sampler, model, batches, 0)
+    codes = model.embed(Batch(x)).codes
+    assert codes is not None
+    entropy = 0.0
+    for place in codes.flatten(1).T:
+        share = place.bincount(minlength=4).double() / len(place)
+        # A hundredth of the probability is spread evenly over all codes.
+        entropy -= float((share * (0.99 * share + 0.01 / 4).log()).sum())
+    assert code_metrics(sampler, model, batches, None) == pytest.approx({"code_nll": entropy})
+    of_both = code_metrics(sampler, model, batches, 2.5)
+    assert of_both == pytest.approx({"code_nll": entropy, "nll_with_codes": entropy + 2.5})
+    assert code_metrics(build("sampler", "gmm", model=model), model, batches, 2.5) == {}

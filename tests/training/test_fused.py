@@ -51,8 +51,9 @@ def test_steps_are_those_of_the_loop(name: str) -> None:
         ({"name": "adam"}, weights(device="meta")),
         ({"name": "adam"}, weights(dtype=torch.complex64)),
         ({"name": "an_unknown_name"}, weights()),
+        ({"name": "adam"}, [nn.Parameter(torch.ones(3, 2).T)]),
     ],
-    ids=["another implementation", "an option that is set", "no kernel", "no processor", "complex", "unknown"],
+    ids=["another implementation", "an option that is set", "no kernel", "no processor", "complex", "unknown", "order"],
 )
 def test_other_optimizers_are_left_alone(options: dict[str, Any], parameters: list[nn.Parameter]) -> None:
     assert with_fused_kernel(options, parameters) == options

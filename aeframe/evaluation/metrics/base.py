@@ -42,7 +42,7 @@ class ModelMetric(Metric):
     uses_training_samples: ClassVar[bool] = False
     """Whether `update_training` is to receive samples of the training split before a test."""
 
-    only_in_tests: ClassVar[bool] = False
+    test_only: ClassVar[bool] = False
     """Whether it is left out of the validation after each epoch, since it costs as much as a forward pass."""
 
     @classmethod

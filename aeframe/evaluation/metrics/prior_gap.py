@@ -47,6 +47,7 @@ class PriorGap(SubsetMetric):
 
     unit = "nats"
     uses_training_samples = True
+    test_only = True
 
     def __init__(self, model: Autoencoder) -> None:
         super().__init__(_MAX_SAMPLES, 0, "codes")

@@ -22,8 +22,6 @@ from aeframe.parts.networks.transformer import Transformer
 from aeframe.parts.samplers.codes import CodeSampler
 from aeframe.types import Model
 
-# The weight of a uniform distribution in the frequencies, so that codes absent from the training data stay possible.
-_UNIFORM_WEIGHT = 0.01
 _NUM_VALIDATIONS = 20
 _MAX_HELD_OUT_BATCHES = 4
 
@@ -99,11 +97,11 @@ class AutoregressiveSampler(CodeSampler):
     def log_prob(self, codes: Tensor) -> Tensor:
         """Return ``(B,)``: the log-probability of codes ``(B, *positions, levels)`` in nats, at temperature 1."""
         flat = codes.flatten(1)
-        logits = self._log_frequencies() + self.transformer(self.transformer.previous_tokens(flat))
+        logits = self.log_frequencies() + self.transformer(self.transformer.previous_tokens(flat))
         return -cross_entropy(logits.transpose(1, 2), flat, reduction="none").sum(1)
 
     def draw(self, num: int) -> Tensor:
-        log_frequencies = self._log_frequencies()
+        log_frequencies = self.log_frequencies()
         previous = self.transformer.previous_tokens(
             torch.zeros(num, 1, dtype=torch.long, device=log_frequencies.device)
         )
@@ -118,12 +116,6 @@ class AutoregressiveSampler(CodeSampler):
             codes.append(torch.multinomial(logits.softmax(1), 1))
             previous = self.transformer.token(codes[-1], place)
         return torch.cat(codes, 1)
-
-    def _log_frequencies(self) -> Tensor:
-        """Return ``(P, K)``: the log-probability of each code at each place, independently of other places."""
-        return torch.lerp(
-            self.frequencies, torch.full_like(self.frequencies, 1 / self.frequencies.shape[1]), _UNIFORM_WEIGHT
-        ).log()
 
 
 class CodeTransformer(nn.Module):

@@ -16,6 +16,9 @@ from aeframe.errors import AeframeError
 from aeframe.parts.samplers.base import Sampler, check_fitted
 from aeframe.types import Model
 
+# The weight of a uniform distribution in the frequencies, so that codes absent from the training data stay possible.
+_UNIFORM_WEIGHT = 0.01
+
 
 class CodeSampler(Sampler):
     """Draws the code of each position and level by its frequency among the training codes, independently of the others.
@@ -53,6 +56,20 @@ class CodeSampler(Sampler):
     def sample(self, model: Model, num: int) -> Tensor:
         check_fitted(self.name, self.frequencies)
         return model.latent.from_codes(self.draw(num).reshape(num, *model.latent.shape[1:], model.latent.num_levels))
+
+    def log_frequencies(self) -> Tensor:
+        """Return ``(P, K)``: the log-probability of each code at each place, independently of other places."""
+        uniform = torch.full_like(self.frequencies, 1 / self.frequencies.shape[1])
+        return torch.lerp(self.frequencies, uniform, _UNIFORM_WEIGHT).log()
+
+    def log_prob(self, codes: Tensor) -> Tensor:
+        """Return ``(B,)``: the log-probability of codes ``(B, *positions, levels)`` in nats.
+
+        As a code of finite length for every sample requires, codes that no training sample has are possible here, and
+        have a small probability.
+        """
+        check_fitted(self.name, self.frequencies)
+        return self.log_frequencies().gather(1, codes.flatten(1).T).sum(0)
 
     def draw(self, num: int) -> Tensor:
         """Draw integer codes ``(num, positions * num_levels)``."""

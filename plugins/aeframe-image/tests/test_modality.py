@@ -18,6 +18,7 @@ from aeframe_image.arrays import ImageNPZ
 from aeframe_image.digits import Digits
 from aeframe_image.folder import ImageFolder
 from aeframe_image.modality import Image
+from aeframe_image.values import Values
 
 RNG = np.random.default_rng(0)
 
@@ -87,6 +88,34 @@ def test_binary_images_are_resampled_in_training_only() -> None:
     assert not torch.equal(full_batch(splits.train).x, full_batch(splits.train).x)
     assert torch.equal(full_batch(splits.test).x, full_batch(splits.test).x)
     assert set(full_batch(splits.test).x.unique().tolist()) == {0.0, 1.0}
+
+
+def test_fixed_binary_images_are_drawn_once_by_their_seed() -> None:
+    fixed, other = (
+        full_batch(Image(domain="binary", binarize="fixed", binarize_seed=seed).prepare(Digits()).train)
+        for seed in (0, 1)
+    )
+    splits = Image(domain="binary", binarize="fixed").prepare(Digits())
+    assert torch.equal(full_batch(splits.train).x, fixed.x)
+    assert not torch.equal(fixed.x, other.x)
+    # In any batch, an image is the same.
+    index = torch.tensor([7, 3])
+    assert torch.equal(splits.train.batch(index).x, fixed.x[index])
+    # Held-out rows do not repeat the noise of training rows of the same number.
+    grey = torch.full((400, 1, 8, 8), 0.5)
+    rows = Batch(grey, index=torch.arange(400))
+    values = Values("binary", "fixed")
+    train, test = values.training(rows).x, values.evaluation(rows).x
+    assert abs(float(((train - 0.5) * (test - 0.5)).mean())) < 0.005
+
+
+def test_pixels_are_drawn_with_their_brightness_as_probability() -> None:
+    brightness = torch.rand(64, generator=torch.Generator().manual_seed(0))
+    x = Values("binary", "fixed").training(Batch(brightness.expand(20_000, 64), index=torch.arange(20_000))).x
+    # Within five standard errors of a proportion, and without correlation of the pixels of an image.
+    assert ((x.mean(0) - brightness).abs() < 5 * (0.25 / 20_000) ** 0.5).all()
+    correlation = torch.corrcoef(x.T[(brightness > 0.1) & (brightness < 0.9)])
+    assert float((correlation - torch.eye(len(correlation))).abs().max()) < 5 * 20_000**-0.5
 
 
 @pytest.mark.parametrize(

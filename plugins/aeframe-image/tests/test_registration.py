@@ -86,6 +86,7 @@ def test_options_and_their_defaults() -> None:
         "name": "image",
         "domain": "unit",
         "binarize": None,
+        "binarize_seed": 0,
         "size": None,
         "fit": "crop",
         "padding": 0.0,

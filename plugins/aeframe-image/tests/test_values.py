@@ -12,9 +12,9 @@ ALL = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16)
 
 
 @pytest.mark.parametrize("domain", ["unit", "signed", "binary"])
-@pytest.mark.parametrize("sample", [False, True])
-def test_values_are_in_the_domain(domain: str, sample: bool) -> None:
-    x = Values(domain, sample=sample and domain == "binary")(ALL)  # type: ignore[arg-type]
+@pytest.mark.parametrize("binarize", ["threshold", "sample", "fixed"])
+def test_values_are_in_the_domain(domain: str, binarize: str) -> None:
+    x = Values(domain, binarize=binarize)(ALL)  # type: ignore[arg-type]
     assert x.dtype == torch.float32
     assert not Domain.parse(domain).violations(x).any()
 
@@ -40,7 +40,7 @@ def test_values_outside_the_domain_are_clipped(domain: str) -> None:
 
 
 def test_training_images_are_sampled_from_the_global_generator_by_brightness() -> None:
-    values = Values("binary", sample=True)
+    values = Values("binary", binarize="sample")
     grey = torch.full((400, 1, 8, 8), 64, dtype=torch.uint8)
     torch.manual_seed(0)
     first, second = values(grey), values(grey)
@@ -52,7 +52,7 @@ def test_training_images_are_sampled_from_the_global_generator_by_brightness() -
 
 
 def test_sampled_evaluation_images_depend_only_on_their_row() -> None:
-    values = Values("binary", sample=True)
+    values = Values("binary", binarize="sample")
     stored = Batch(torch.full((6, 1, 8, 8), 120, dtype=torch.uint8), index=torch.arange(6))
     state = torch.get_rng_state()
     samples = values.evaluation(stored).x
@@ -64,7 +64,7 @@ def test_sampled_evaluation_images_depend_only_on_their_row() -> None:
 
 
 def test_floats_and_bytes_are_sampled_alike() -> None:
-    values = Values("binary", sample=True)
+    values = Values("binary", binarize="sample")
     index = torch.arange(2)
     stored = torch.full((2, 1, 4, 4), 51, dtype=torch.uint8)
     of_bytes = values.evaluation(Batch(stored, index=index)).x

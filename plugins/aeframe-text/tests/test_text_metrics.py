@@ -16,7 +16,7 @@ from aeframe.model.autoencoder import Autoencoder
 from aeframe.noise import noise_of
 from aeframe.types import Batch, DataSpec, Domain, ForwardOutput, TrainingProgress
 from aeframe_text.metrics import Perplexity, SentenceMatch
-from aeframe_text.specials import END, PAD
+from aeframe_text.specials import END, PAD, UNKNOWN
 
 CPU = torch.device("cpu")
 X = torch.tensor([[5, 6, END, PAD, PAD], [7, END, PAD, PAD, PAD], [8, 9, 5, END, PAD]])
@@ -67,6 +67,28 @@ def test_nats_per_token_of_a_uniform_prediction_are_the_log_of_the_vocabulary_si
     metric = Perplexity()
     metric.update(made, forward(made, BATCH))
     assert metric.compute()["nats_by_token"].item() == pytest.approx(math.log(10))
+
+
+def test_unknown_words_are_told_apart() -> None:
+    made, metric = model(), Perplexity()
+    x = X.clone()
+    x[0, 0] = x[2, 1] = UNKNOWN
+    batch = Batch(x, BATCH.mask, index=BATCH.index, extras=BATCH.extras)
+    out = forward(made, batch, sample=True)
+    bound = made.terms(out, TrainingProgress()).bound
+    assert bound is not None
+    metric.update(made, out)
+    found = {name: value.item() for name, value in metric.compute().items()}
+    log_p = out.output.log_softmax(1)
+    of_unknown = -(log_p[0, UNKNOWN, 0] + log_p[2, UNKNOWN, 1]).item()
+    assert found["unknown_share"] == 2 / 8
+    assert found["nats_by_known_word"] == pytest.approx((bound.sum().item() - of_unknown) / 6)
+    assert found["perplexity_of_known"] == pytest.approx(math.exp(found["nats_by_known_word"]))
+    # Without unknown words both perplexities are equal.
+    metric.reset()
+    metric.update(made, forward(made, BATCH, sample=True))
+    values = metric.compute()
+    assert values["perplexity_of_known"] == values["perplexity"]
 
 
 def test_perplexity_is_measured_with_a_sample_of_z() -> None:

@@ -196,9 +196,19 @@ def test_one_plot_for_each_name_and_one_line_for_each_split() -> None:
             Measurement(110, 11, "train", "loss", float("nan")),
         ]
     )
-    assert [axes.get_title() for axes in figure.axes] == ["loss", "discriminator/loss", "kl", "active_units"]
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["loss", "discriminator/loss", "kl", "active_units"]
     loss = {line.get_label(): list(line.get_xdata()) for line in figure.axes[0].lines}  # type: ignore[arg-type]
     assert loss == {"train": list(range(0, 100, 10)), "val": list(range(0, 100, 10)), "test": [100]}
+
+
+def test_no_legend_of_a_curve_covers_a_line() -> None:
+    figure = draw_curves(MEASUREMENTS)
+    figure.canvas.draw()
+    for axes in figure.axes:
+        legend = axes.get_legend()
+        assert legend is not None
+        # One pixel is the width of the frame of the plot.
+        assert legend.get_window_extent().y0 >= axes.get_window_extent().y1 - 1
 
 
 def test_codes_of_many_dimensions_are_projected_on_principal_components() -> None:

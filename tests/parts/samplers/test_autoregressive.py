@@ -129,7 +129,7 @@ def test_the_weights_with_the_highest_held_out_likelihood_are_kept() -> None:
     codes = torch.randint(20, (80, 4, 1))
     sampler.fit(torch.zeros(80, 2, 4), codes)
     test = torch.randint(20, (2000, 4, 1))
-    independent = sampler._log_frequencies().gather(1, test[..., 0].T).sum(0).mean()
+    independent = sampler.log_frequencies().gather(1, test[..., 0].T).sum(0).mean()
     assert float(-sampler.log_prob(test).detach().mean()) < float(-independent) + 0.2
 
 

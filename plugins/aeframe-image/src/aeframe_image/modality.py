@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from numpy.typing import NDArray
@@ -28,7 +28,7 @@ from aeframe_image.listing import list_images, list_pages
 from aeframe_image.pictures import Files, RawSplits, SharedStack, Stack, format_shape
 from aeframe_image.ranges import Kind, Levels, clip_note, dark_note, kind_of
 from aeframe_image.survey import Survey, first_converted_shape, survey, survey_notes
-from aeframe_image.values import ImageDomain, Values, to_unit
+from aeframe_image.values import Binarization, ImageDomain, Values, to_unit
 from aeframe_image.write import channels_last, write_images
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ class Image(Modality):
         domain: ``unit`` [0, 1], ``signed`` [-1, 1], or ``binary`` {0, 1}.
         binarize: With ``domain=binary``: ``threshold`` at half brightness (the default), or ``sample`` each pixel with
             its brightness as the probability of 1 (Salakhutdinov & Murray 2008, ICML). Training images are sampled anew
-            in each epoch, held-out images only once.
+            in each epoch, held-out images only once; with ``fixed`` training images are sampled only once too.
+        binarize_seed: Seed of the images that are sampled once.
         size: Height and width, or one number for both; null keeps the size of the data.
         fit: How images get this size: ``crop`` scales the largest centred part with the right aspect ratio, ``resize``
             scales the full image and may distort it, ``pad`` scales the full image and pads it.
@@ -77,7 +78,8 @@ class Image(Modality):
         self,
         *,
         domain: ImageDomain = "unit",
-        binarize: Literal["threshold", "sample"] | None = None,
+        binarize: Binarization | None = None,
+        binarize_seed: int = 0,
         size: int | tuple[int, int] | None = None,
         fit: FitMode = "crop",
         padding: float = 0.0,
@@ -99,7 +101,7 @@ class Image(Modality):
             raise AeframeError(f"modality 'image' needs channels >= 1, found {channels}")
         self.domain = Domain.parse(domain)
         self.levels = Levels(range)
-        self.values = Values(domain, sample=binarize == "sample")
+        self.values = Values(domain, binarize or "threshold", seed=binarize_seed)
         self.fit = Fit(sides, how=fit, channels=channels, padding=padding)
         self.augment = Augment(crop=random_crop, flip=flip)
         self.on_error: OnError = on_error

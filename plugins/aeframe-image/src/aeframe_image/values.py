@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from aeframe.row_noise import row_uniforms
 from aeframe.types import Batch
 
 ImageDomain = Literal["unit", "signed", "binary"]
-EVALUATION_SEED = 0
-"""Sampled binary images of the held-out splits are seeded by this plus their row, so they are always the same."""
+Binarization = Literal["threshold", "sample", "fixed"]
+_TRAINING, _HELD_OUT = 1, 0
+"""Streams of the noise of `_binarized`, so that row n of the training split has other noise than that of a test."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +26,12 @@ class Values:
     """
 
     domain: ImageDomain = "unit"
-    sample: bool = False
-    """With ``binary``: sample each pixel with its brightness as the probability of 1 (Salakhutdinov & Murray 2008,
-    ICML). Training images are sampled anew at each use. Without `sample`, pixels are thresholded at 0.5."""
+    binarize: Binarization = "threshold"
+    """With ``binary``: ``sample`` and ``fixed`` draw each pixel with its brightness as the probability of 1
+    (Salakhutdinov & Murray 2008, ICML); ``threshold`` compares it with 0.5. ``sample`` draws training images anew at
+    each use, ``fixed`` draws each only once."""
+    seed: int = 0
+    """Seed of the images that are drawn once."""
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """Convert pixels of training images, of any shape; samples come from torch's global generator."""
@@ -33,23 +39,25 @@ class Values:
         if self.domain == "signed":
             return unit * 2 - 1
         if self.domain == "binary":
-            return torch.bernoulli(unit) if self.sample else (unit >= 0.5).float()
+            return (unit >= 0.5).float() if self.binarize == "threshold" else torch.bernoulli(unit)
         return unit
 
     def training(self, batch: Batch) -> Batch:
         """Convert a batch of stored pixels for training."""
+        if self.domain == "binary" and self.binarize == "fixed" and batch.index is not None:
+            return batch.with_x(self._binarized(batch.x, batch.index, _TRAINING))
         return batch.with_x(self(batch.x))
 
     def evaluation(self, batch: Batch) -> Batch:
         """Convert a batch of stored pixels for evaluation; samples depend only on the row of each image."""
-        if not self.sample or batch.index is None:
-            return self.training(batch)
-        unit, generator = to_unit(batch.x), torch.Generator()
-        samples = torch.empty_like(unit)
-        for position, row in enumerate(batch.index.tolist()):
-            generator.manual_seed(EVALUATION_SEED + row)
-            torch.bernoulli(unit[position], generator=generator, out=samples[position])
-        return batch.with_x(samples)
+        if self.domain != "binary" or self.binarize == "threshold" or batch.index is None:
+            return batch.with_x(self(batch.x))
+        return batch.with_x(self._binarized(batch.x, batch.index, _HELD_OUT))
+
+    def _binarized(self, pixels: Tensor, rows: Tensor, stream: int) -> Tensor:
+        """Return samples ``(B, ...)`` of stored pixels, a function of the seed, the stream and the row ``(B,)``."""
+        uniform = row_uniforms(rows.long(), math.prod(pixels.shape[1:]), seed=self.seed, draw=stream)
+        return (uniform.to(pixels.device).view_as(pixels) < to_unit(pixels)).float()
 
     def unit(self, x: Tensor) -> Tensor:
         """Return the brightness of values, from 0 (black) to 1 (white).

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from aeframe.evaluation.metrics.base import SUM_DTYPE, ModelMetric
-from aeframe.types import ForwardOutput, TrainingProgress
+from aeframe.types import Batch, ForwardOutput, TrainingProgress
+from aeframe_text.specials import UNKNOWN
 
 if TYPE_CHECKING:
     from aeframe.model.autoencoder import Autoencoder
@@ -22,6 +23,11 @@ class Perplexity(ModelMetric):
     separated by whitespace whatever the tokeniser, so that models with different tokenisers can be compared. The bound
     of a VAE is estimated with one sample of z; it is an upper bound, and so is the perplexity. For a model without a
     bound, the reconstruction loss takes its place.
+
+    A small vocabulary makes texts easy to predict: every rare word is ``<unk>``. ``perplexity_of_known`` and
+    ``nats_by_known_word`` therefore leave out the words that are ``<unk>`` with their reconstruction terms, and keep
+    the whole KL term; ``unknown_share`` is the fraction of ``<unk>`` among the words. Compare perplexities only
+    where this fraction is equal.
     """
 
     sampled: ClassVar[bool] = True
@@ -29,7 +35,7 @@ class Perplexity(ModelMetric):
 
     def __init__(self) -> None:
         super().__init__()
-        self.add_state("sums", torch.zeros(3, dtype=SUM_DTYPE), dist_reduce_fx="sum")
+        self.add_state("sums", torch.zeros(5, dtype=SUM_DTYPE), dist_reduce_fx="sum")
 
     @classmethod
     def applies(cls, model: Autoencoder) -> bool:
@@ -41,13 +47,20 @@ class Perplexity(ModelMetric):
         nats = out.reconstruction if bound is None else bound
         x, mask = out.batch.x, out.batch.mask
         num_tokens = x.new_tensor(x.numel()) if mask is None else mask.sum()
-        sums = (nats.sum(), out.batch.extras["words"].sum(), num_tokens)
+        unknown = x == UNKNOWN if mask is None else (x == UNKNOWN) & mask
+        # The mean over importance samples, of which the output has K * B rows.
+        of_unknown = model.loss(out.output.unflatten(0, (-1, len(x))), Batch(x, unknown)).mean(0)
+        sums = (nats.sum(), out.batch.extras["words"].sum(), num_tokens, of_unknown.sum(), unknown.sum())
         self.sums = self.sums + torch.stack([value.to(SUM_DTYPE) for value in sums])
 
     def compute(self) -> dict[str, Tensor]:
-        nats, words, tokens = self.sums.unbind()
+        nats, words, tokens, of_unknown, unknown = self.sums.unbind()
+        by_known_word = (nats - of_unknown) / (words - unknown)
         return {
             "perplexity": (nats / words).exp(),
+            "perplexity_of_known": by_known_word.exp(),
+            "nats_by_known_word": by_known_word,
+            "unknown_share": unknown / words,
             "nats_by_word": nats / words,
             "nats_by_token": nats / tokens,
             "words": words,

@@ -76,7 +76,7 @@ class Columns(ModelMetric):
     _baseline_typical: Tensor
     """``(C,)``, in the unit of the file, dates in days"""
     by_position = True
-    only_in_tests = True
+    test_only = True
 
     def __init__(self, model: Autoencoder, modality: Modality) -> None:
         super().__init__()

@@ -28,7 +28,8 @@ class Draw:
     """One draw of a forward pass, which does not depend on the values of the model."""
 
     function: Any
-    shape: tuple[int, ...]
+    numbers: tuple[Any, ...]
+    """What it depends on besides the shape of the result, such as a probability."""
     draw: Callable[[], Tensor]
     """Draw again from the default generators."""
 
@@ -51,7 +52,7 @@ class RecordedDraws(TorchFunctionMode):
         result = func(*args, **kwargs)
         draw = _draw_of(func, args, kwargs, result)
         if draw is not None:
-            self.draws.append(Draw(func, tuple(result.shape), draw))
+            self.draws.append(Draw(func, _numbers_of(func, args, kwargs), draw))
         return result
 
 
@@ -77,7 +78,11 @@ class GivenDraws(TorchFunctionMode):
                 return func(*args, **kwargs)
         if not _draws(func, args, kwargs):
             return func(*args, **kwargs)
-        if not self._left or self._left[-1][0].function is not func:
+        if (
+            not self._left
+            or self._left[-1][0].function is not func
+            or self._left[-1][0].numbers != _numbers_of(func, args, kwargs)
+        ):
             raise UnrepeatableDrawsError("its random draws change from batch to batch")
         value = self._left.pop()[1]
         if func is torch.normal:
@@ -106,6 +111,20 @@ def _draws(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
 def _dropout_arguments(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[float, bool]:
     named = dict(zip(("input", "p", "training", "inplace"), args, strict=False)) | dict(kwargs)
     return named.get("p", 0.5), named.get("training", named.get("train", True))
+
+
+def _numbers_of(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return the numbers on which a draw depends; tensors are left out."""
+    if func in _DROPOUT:
+        return (_dropout_arguments(args, kwargs)[0],)
+    if func is torch.normal or func in _LIKE:
+        return ()
+    values = [value for value in args if not isinstance(value, Tensor)]
+    return (*map(_plain, values), *((name, _plain(value)) for name, value in kwargs.items()))
+
+
+def _plain(value: Any) -> Any:
+    return tuple(value) if isinstance(value, (list, tuple)) else value
 
 
 def _draw_of(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any) -> Callable[[], Tensor] | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from aeframe.entrances import user_errors
@@ -82,7 +81,7 @@ def fit_many(
             "callbacks={label: {'class': PATH}} and logger=NAME, of which each run has its own"
         )
     common = as_overrides({"progress": False, **settings})
-    all_overrides = [[*common, *overrides, *as_overrides(point)] for point in points]
+    all_overrides = [[*common, *overrides, *_overrides(point)] for point in points]
     # All points are composed before one is trained, so that a wrong value in the last one costs nothing.
     configs = [compose(each) for each in all_overrides]
     with interruptible(), exported_run_id():
@@ -99,7 +98,9 @@ def _points(grid: Mapping[str, Sequence[Any]], fixed: Mapping[str, Any]) -> list
         raise AeframeError("fit_many: grid is empty; give values for a setting, such as grid={'seed': [0, 1, 2]}")
     for key, values in grid.items():
         if isinstance(values, (str, bytes, Mapping)) or not hasattr(values, "__iter__"):
-            raise AeframeError(f"fit_many: grid['{key}'] expects a list of values, found {values!r}; write [{values!r}]")
+            raise AeframeError(
+                f"fit_many: grid['{key}'] expects a list of values, found {values!r}; write [{values!r}]"
+            )
         if not list(values):
             raise AeframeError(f"fit_many: grid['{key}'] has no values; give some, or leave '{key}' out")
         if key.partition(".")[0] in _OF_ALL:
@@ -113,6 +114,17 @@ def _points(grid: Mapping[str, Sequence[Any]], fixed: Mapping[str, Any]) -> list
                 f"fit_many: '{name}' is a setting of one run; leave it out, and set root= for the folder of all runs"
             )
     return [dict(zip(grid, values, strict=True)) for values in itertools.product(*(list(v) for v in grid.values()))]
+
+
+def _overrides(point: Mapping[str, Any]) -> list[str]:
+    """Return the settings of a point as overrides; ``{"objective.beta": {...}}`` is ``objective={"beta": {...}}``."""
+    overrides = []
+    for key, value in point.items():
+        first, *others = key.split(".")
+        for name in reversed(others):
+            value = {name: value}
+        overrides += as_overrides({first: value})
+    return overrides
 
 
 def _train(
@@ -130,7 +142,11 @@ def _train(
         def execute() -> Run:
             hidden = hidden_options(Loader(), overrides[number])
             return train(
-                configs[number], job=number, overrides=overrides[number], objects=replace(objects), hidden_options=hidden
+                configs[number],
+                job=number,
+                overrides=overrides[number],
+                objects=objects,
+                hidden_options=hidden,
             )
 
         text = ", ".join(f"{key}={value}" for key, value in points[number].items())

@@ -203,4 +203,5 @@ def _slots(cls: type) -> list[str]:
 
 def _has_state(value: Any) -> bool:
     """Return whether an object without attributes may differ from another of its class, such as a path or a date."""
-    return type(value).__eq__ is not object.__eq__
+    equality: Any = type(value).__eq__
+    return equality is not object.__eq__

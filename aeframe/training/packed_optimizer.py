@@ -48,7 +48,8 @@ class PackedOptimizer:
         ]
         self._decoupled = [bool(option.get("decoupled_weight_decay", type(first) is AdamW)) for option in options]
         # Every option of a parameter group is set there; the constructor only needs one of its own.
-        self._optimizer = type(first)(groups, lr=1.0)
+        kind: Any = type(first)
+        self._optimizer: Optimizer = kind(groups, lr=1.0)
         for group, option in zip(self._optimizer.param_groups, options, strict=True):
             group.update(option)
         self._is_linked = False

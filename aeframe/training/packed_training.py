@@ -1,8 +1,8 @@
 """`RunPack`: several runs in one process whose training steps are computed together.
 
-Each run is an ordinary one, with its own Trainer, callbacks and run folder, in a thread of its own. One thread runs at a
-time: a run pauses where it would train on its batches, and the next one continues there. When all of them have paused,
-the batches of runs of one structure are trained on in one vectorized step (`PackedStep`).
+Each run is an ordinary one, with its own Trainer, callbacks and run folder, in a thread of its own. One thread runs at
+a time: a run pauses where it would train on its batches, and the next one continues. When all of them have paused, the
+batches of runs of one structure are trained on in one vectorized step (`PackedStep`).
 """
 
 from __future__ import annotations
@@ -44,10 +44,12 @@ def give_own_storage(checkpoint: dict[str, Any]) -> None:
     stacks.
     """
     if current_packed_run() is not None:
-        copied = apply_to_collection(
-            checkpoint, Tensor, lambda tensor: tensor.clone() if tensor.untyped_storage().nbytes() > tensor.nbytes else tensor
-        )
+        copied = apply_to_collection(checkpoint, Tensor, _with_own_storage)
         checkpoint.update(copied)
+
+
+def _with_own_storage(tensor: Tensor) -> Tensor:
+    return tensor.clone() if tensor.untyped_storage().nbytes() > tensor.nbytes else tensor
 
 
 class PackedRun(Generic[T]):
@@ -158,11 +160,11 @@ class RunPack(Generic[T]):
         for run in live:
             if run.module is None or run.batches is None or run.is_alone:
                 continue
-            kind, progress = self._kind(run, run.module), run.module.progress
+            kind = self._kind(run, run.module)
             if kind is not None:
                 shapes = tuple(tuple(batch.x.shape) for batch in run.batches)
-                key = (kind, run.module.is_measuring_gradients(), progress.batch, progress.planned, progress.epoch, progress.batch_in_epoch, shapes)
-                groups.setdefault(key, []).append(run)
+                counts = tuple(run.module.progress.state_dict().values())
+                groups.setdefault((kind, run.module.is_measuring_gradients(), counts, shapes), []).append(run)
         return [group for group in groups.values() if len(group) > 1]
 
     def _kind(self, run: PackedRun[T], module: AutoencoderModule) -> int | None:
@@ -250,7 +252,6 @@ class RunPack(Generic[T]):
             self._steps[key] = step
         return step
 
-
     def _drop_steps(self, runs: set[int]) -> None:
         """Drop the steps of which one of the runs, given by their ids, is a member."""
         for key in [key for key in self._steps if runs & set(key)]:
@@ -286,7 +287,7 @@ def _reason_to_train_alone(module: AutoencoderModule) -> str | None:
     reads = next((each for each in callbacks if is_overridden("on_before_zero_grad", each)), None)
     if reads is not None:
         return f"its callback {type(reads).__name__} reads gradients"
-    if not module._steps_directly or settings.clip is not None and algorithm == "value":
+    if not module._steps_directly or (settings.clip is not None and algorithm == "value"):
         return "a callback or a setting of its Trainer needs the gradients of each step"
     return "some of its parts are frozen" if module._frozen else None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -234,7 +234,7 @@ class PackedStep:
                     by_term[name] = norms_by_model(of_term)
         found = torch.autograd.grad(loss.sum(), trained, allow_unused=True)
         # Fused optimizers of torch read a gradient in the order of the weight's memory, whatever its strides.
-        gradients = {
+        gradients: dict[str, Tensor | None] = {
             name: None if gradient is None else gradient.contiguous()
             for name, gradient in zip(self._trained, found, strict=True)
         }
@@ -278,7 +278,7 @@ class PackedStep:
         return [torch.stack(values) for values in zip(*rows, strict=True)]
 
 
-def _stacked(tensors: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+def _stacked(tensors: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """Return stacks of the tensors of all models by name, and make the tensors views of them."""
     first = {name: value.shape for name, value in tensors[0].items()}
     if any({name: value.shape for name, value in each.items()} != first for each in tensors):

@@ -34,7 +34,7 @@ class LossTerms:
             raise AeframeError(f"two terms are named '{name}'; rename one of them")
         self.raw[name] = value
         # A vectorized pass over several models has tensors: a weight for each of them.
-        self.weights[name] = weight if isinstance(weight, Tensor) else float(weight)
+        self.weights[name] = weight if isinstance(weight, Tensor) else float(weight)  # type: ignore[unreachable]
         return self
 
     def total(self) -> Tensor:

@@ -31,6 +31,7 @@ from aeframe.training.gradient_norms import gradient_norms
 from aeframe.training.learning_rate import step_schedulers
 from aeframe.training.lightning_progress import (
     add_callback_metrics,
+    call_before_zero_grad,
     count_batches,
     count_step,
     evaluation_results,
@@ -281,7 +282,7 @@ class AutoencoderModule(L.LightningModule):
     def end_packed_batch(self) -> None:
         """Do what follows a step of the optimizer that was taken for several runs (see `RunPack`)."""
         count_step(self._lightning_optimizers()[0])
-        self._before_zero_grad(self.groups[0])
+        call_before_zero_grad(self, self.groups[0].optimizer)
         self._end_batch()
 
     def _step(self, group: OptimizerGroup, optimizer: LightningOptimizer) -> None:
@@ -298,15 +299,9 @@ class AutoencoderModule(L.LightningModule):
         if scaler is not None and summed:
             # The step may have changed the scale: rescale the gradients that other groups are accumulating.
             torch._foreach_mul_(summed, scaler.get_scale() / scale)
-        self._before_zero_grad(group)
+        call_before_zero_grad(self, group.optimizer)
         optimizer.zero_grad(set_to_none=True)
         group.num_summed = 0
-
-    def _before_zero_grad(self, group: OptimizerGroup) -> None:
-        """Call hooks that Lightning calls in automatic optimization only."""
-        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
-            callback.on_before_zero_grad(self.trainer, self, group.optimizer)
-        self.on_before_zero_grad(group.optimizer)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Clip the gradients, which a scaler has already unscaled."""

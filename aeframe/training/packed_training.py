@@ -72,9 +72,13 @@ class PackedRun(Generic[T]):
         self.batches: Sequence[Batch] | None = None
         self.loss: Tensor | None = None
         self._turn, self._paused = threading.Semaphore(0), threading.Semaphore(0)
-        self._thread = threading.Thread(
-            target=contextvars.copy_context().run, args=(self._main, execute), name=name, daemon=True
-        )
+        self._execute = execute
+        self._thread: threading.Thread | None = None
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the thread of the run was started."""
+        return self._thread is not None
 
     def train_together(self, module: AutoencoderModule, batches: Sequence[Batch]) -> Tensor | None:
         """Train the module of this run on batches, together with the other runs; return the loss of the last batch."""
@@ -91,7 +95,10 @@ class PackedRun(Generic[T]):
 
     def advance(self) -> None:
         """Let the run continue until it pauses or ends; called by the main thread."""
-        if self._thread.ident is None:
+        if self._thread is None:
+            # The thread has the context variables of the pack, such as the guard that forwards signals.
+            run = contextvars.copy_context().run
+            self._thread = threading.Thread(target=run, args=(self._main,), name=self.name, daemon=True)
             self._thread.start()
         else:
             self._turn.release()
@@ -108,10 +115,10 @@ class PackedRun(Generic[T]):
         finally:
             _RUN.reset(token)
 
-    def _main(self, execute: Callable[[], T]) -> None:
+    def _main(self) -> None:
         _RUN.set(self)
         try:
-            self.result = execute()
+            self.result = self._execute()
         except BaseException as error:  # noqa: BLE001
             self.error = error
         finally:
@@ -147,7 +154,7 @@ class RunPack(Generic[T]):
             finally:
                 # After a second signal, which is not deferred.
                 for run in live:
-                    while not run.has_ended:
+                    while run.has_begun and not run.has_ended:
                         run.error = Interrupted(signals.received or 2)
                         run.batches = None
                         run.advance()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -103,10 +106,34 @@ def test_a_run_that_fails_leaves_the_others() -> None:
         ({"model": "vae"}, "expects a list of values, found 'vae'"),
         ({"seed": []}, "has no values"),
         ({"trainer.threads": [1, 2]}, "all runs of one process have the same"),
-        ({"optimizer.lr": [1e-3, "high"]}, "optimizer.lr"),
+        ({"latent.dims": [2, 3]}, "no option 'dims'"),
     ],
 )
 def test_a_grid_that_cannot_be_trained_is_refused(grid: Any, message: str) -> None:
     with pytest.raises(AeframeError, match=message):
         aeframe.fit_many(samples(), grid=grid, model="ae", **QUICK)
     assert not Path("runs").exists()
+
+
+def test_a_signal_ends_all_runs_after_their_checkpoints(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    step, count = PackedStep.step, itertools.count()
+
+    def interrupted(self: PackedStep, *args: Any) -> None:
+        step(self, *args)
+        if next(count) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(PackedStep, "step", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        aeframe.fit_many(samples(), grid={"seed": [0, 1]}, model="ae", **QUICK)
+    assert ended.value.code == 128 + signal.SIGTERM
+    folders = list(Path("runs").iterdir())
+    assert len(folders) == 2
+    for folder in folders:
+        assert (folder / "checkpoints" / "last.ckpt").is_file()
+        assert not (folder / ".lock").exists()
+    assert "keeps its newest checkpoint at batch 3" in capsys.readouterr().err
+    resumed = aeframe.fit(samples(), resume=str(folders[0]))
+    assert resumed.history["step"].max() == 11

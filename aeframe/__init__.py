@@ -12,6 +12,7 @@ from aeframe.version import __version__
 if TYPE_CHECKING:
     from aeframe.data.samples import Samples
     from aeframe.experiment.api import build, fit
+    from aeframe.experiment.many_runs import fit_many
     from aeframe.experiment.tuning.search import tune
     from aeframe.model_store.export.export import export_model
     from aeframe.model_store.imputation import impute
@@ -23,6 +24,7 @@ _LAZY = {
     "build": "aeframe.experiment.api:build",
     "export_model": "aeframe.model_store.export.export:export_model",
     "fit": "aeframe.experiment.api:fit",
+    "fit_many": "aeframe.experiment.many_runs:fit_many",
     "impute": "aeframe.model_store.imputation:impute",
     "load": "aeframe.model_store.reader:load",
     "push": "aeframe.model_store.push:push",
@@ -50,6 +52,7 @@ __all__ = [
     "build",
     "export_model",
     "fit",
+    "fit_many",
     "hookimpl",
     "impute",
     "load",

@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from types import FrameType
 from typing import Any
 
@@ -16,6 +17,10 @@ SIGNALS = tuple(
 
 _WARNINGS = tuple(getattr(signal, name) for name in ("SIGUSR1", "SIGUSR2") if hasattr(signal, name))
 """The signals that announce a SIGTERM."""
+
+
+_FORWARDING: ContextVar[SignalGuard | None] = ContextVar("aeframe_signal_guard", default=None)
+"""The guard of the main thread, for the threads that it starts."""
 
 
 class Interrupted(BaseException):
@@ -57,8 +62,12 @@ class SignalGuard:
         self._is_terminated = False
         self._deferring = False
         self._previous: dict[int, Any] = {}
+        self._others: list[SignalGuard] = []
 
     def __enter__(self) -> SignalGuard:
+        if (forwarding := _FORWARDING.get()) is not None:
+            self.received = forwarding.received
+            forwarding._others.append(self)
         if threading.current_thread() is threading.main_thread():
             self._previous = {number: signal.getsignal(number) for number in SIGNALS}
             self.install()
@@ -86,9 +95,19 @@ class SignalGuard:
         finally:
             self._deferring = False
 
+    @contextmanager
+    def forwarding(self) -> Iterator[None]:
+        """Inside the block, a deferred signal also sets `received` of the guards that other threads enter."""
+        token = _FORWARDING.set(self)
+        try:
+            yield
+        finally:
+            _FORWARDING.reset(token)
+
     def _handle(self, number: int, _: FrameType | None) -> None:
         if self._deferring and self.received is None:
-            self.received = number
+            for guard in (self, *self._others):
+                guard.received = number
             return
         if self._deferring and self._is_first_sigterm_after_warning(number):
             # A queue that has announced the end sends SIGTERM at the end; the checkpoint may still be in the making.

@@ -14,6 +14,7 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.strategies import SingleDeviceStrategy
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor
+from torch.optim import Optimizer
 
 from aeframe.types import Batch, TrainingProgress
 
@@ -98,10 +99,23 @@ def call_batch_end(module: L.LightningModule, loss: Tensor | None, batch: Batch,
             callback.on_train_batch_end(module.trainer, module, loss, batch, index)
 
 
+def call_before_zero_grad(module: L.LightningModule, optimizer: Optimizer) -> None:
+    """Call `on_before_zero_grad` of callbacks and module; Lightning does so in automatic optimization only."""
+    for callback in module.trainer.callbacks:  # type: ignore[attr-defined]
+        callback.on_before_zero_grad(module.trainer, module, optimizer)
+    module.on_before_zero_grad(optimizer)
+
+
 def step_directly(optimizer: LightningOptimizer) -> None:
     """Step the wrapped optimizer, and count the step as Lightning's wrapper does."""
     optimizer._on_before_step()
     optimizer.optimizer.step()
+    optimizer._on_after_step()
+
+
+def count_step(optimizer: LightningOptimizer) -> None:
+    """Count a step of the wrapped optimizer that was taken outside of Lightning's wrapper."""
+    optimizer._on_before_step()
     optimizer._on_after_step()
 
 

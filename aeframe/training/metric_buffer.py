@@ -78,20 +78,51 @@ class MetricBuffer:
         total = terms.total()
         sample_weight = None if batch is None else batch.extras.get(WEIGHT)
         loss = total.mean() if sample_weight is None else (total * sample_weight).mean()
+        means = [value.detach().mean() for value in terms.raw.values()]
+        if rows is not None and rows.weight != 1:
+            loss, means = loss * rows.weight, [mean * rows.weight for mean in means]
+        self.add_means(
+            group,
+            names,
+            torch.stack([*means, loss.detach()]),
+            (*terms.weights.values(), 1.0),
+            total.detach(),
+            progress,
+            batch,
+        )
+        return loss
+
+    def add_means(
+        self,
+        group: str,
+        names: tuple[str, ...],
+        means: Tensor,
+        weights: tuple[float, ...],
+        total: Tensor,
+        progress: TrainingProgress,
+        batch: Batch | None = None,
+    ) -> None:
+        """Add the means ``(T,)`` of the terms of one batch, with the loss as the last of them.
+
+        Args:
+            group: The name of the optimizer group.
+            names: The T names under which they are reported.
+            means: The means, on any device.
+            weights: The weight of each, 1 for the loss.
+            total: The loss of each sample ``(B,)``.
+            progress: The training progress at the batch.
+            batch: The batch, for the row numbers in an error.
+        """
         window = self._windows.get(group)
         if window is None or window.names != names:
             if window is not None:
                 # The terms changed, as when a schedule increases a weight from 0.
                 self.flush()
             window = self._windows[group] = _Window(names)
-        means = [value.detach().mean() for value in terms.raw.values()]
-        if rows is not None and rows.weight != 1:
-            loss, means = loss * rows.weight, [mean * rows.weight for mean in means]
-        window.values.append(torch.stack([*means, loss.detach()]))
-        window.weights.append((*terms.weights.values(), 1.0))
+        window.values.append(means)
+        window.weights.append(weights)
         window.batches.append(progress.batch)
-        window.totals.append((total.detach(), None if batch is None else batch.index))
-        return loss
+        window.totals.append((total, None if batch is None else batch.index))
 
     def flush(self, extra: Mapping[str, float] | None = None) -> None:
         """Copy the buffered terms to the host, check them, and report their means together with the numbers in `extra`.

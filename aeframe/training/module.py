@@ -23,6 +23,7 @@ from aeframe.evaluation.metrics.term_means import TermMeans
 from aeframe.evaluation.step import evaluate_batch
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.noise import TRAINING, seed_noise
+from aeframe.training.batch_lists import train_on_batches
 from aeframe.training.checkpoint import check_fits, training_state
 from aeframe.training.forward_pass import ForwardPass
 from aeframe.training.freezing import freeze as freeze_parts
@@ -30,8 +31,9 @@ from aeframe.training.gradient_norms import gradient_norms
 from aeframe.training.learning_rate import step_schedulers
 from aeframe.training.lightning_progress import (
     add_callback_metrics,
-    call_batch_end,
+    call_before_zero_grad,
     count_batches,
+    count_step,
     evaluation_results,
     is_forward_only,
     log_numbers,
@@ -50,6 +52,7 @@ from aeframe.training.optimizer_groups import (
     readings_of,
     synchronized_states,
 )
+from aeframe.training.packed_training import current_packed_run, give_own_storage
 from aeframe.training.sharding import ShardedParameters
 from aeframe.types import Batch, TrainingProgress
 
@@ -212,15 +215,10 @@ class AutoencoderModule(L.LightningModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor | None:
         """Train on a batch, or on each batch of a list; return the detached loss of the last one."""
-        batches, loss = as_batches(batch), None
-        for number, current in enumerate(batches, start=1):
-            if self._reached_max_batches():
-                break
-            loss = self._train_on(current)
-            if number < len(batches) and not self._reached_max_batches():
-                call_batch_end(self, loss, current, self.progress.batch_in_epoch - 1)
+        batches, packed = as_batches(batch), current_packed_run()
+        loss = train_on_batches(self, batches) if packed is None else packed.train_together(self, batches)
         count_batches(self.trainer, self.progress.batch)
-        if self._reached_max_batches():
+        if self.reached_max_batches():
             # If a resumed run had reached the limit before this call, no batch was trained on, and only the last
             # validation is left.
             self.trainer.should_stop = True
@@ -232,7 +230,7 @@ class AutoencoderModule(L.LightningModule):
     # `DataModule` passes lists of batches only if this is set. A subclass that overrides `training_step` gets batches.
     training_step.works_in_groups = True  # type: ignore[attr-defined]
 
-    def _train_on(self, batch: Batch) -> Tensor | None:
+    def train_on(self, batch: Batch) -> Tensor | None:
         """Update each optimizer group that is due; return the detached loss of the first one."""
         progress = self.progress
         set_batch_size(self.trainer, len(batch))
@@ -255,11 +253,8 @@ class AutoencoderModule(L.LightningModule):
                 terms = forward.terms(group, progress)
                 loss = self.metric_buffer.add(group.prefix, group.name, terms, progress, batch, rows=rows)
                 first_loss = loss.detach() if first_loss is None else first_loss
-                if self._measures_gradients and progress.batch_in_epoch == 0:
-                    norms = gradient_norms(terms, group.parameters, rows=rows)
-                    self._term_gradient_norms |= {
-                        f"gradient_norm/{group.prefix}{name}": norm for name, norm in norms.items()
-                    }
+                if self.is_measuring_gradients():
+                    self.add_gradient_norms(gradient_norms(terms, group.parameters, rows=rows), group)
                 loss = loss if size == 1 else loss / size
                 if self._steps_directly:
                     loss.backward()
@@ -267,11 +262,28 @@ class AutoencoderModule(L.LightningModule):
                     self.manual_backward(loss)
                 if is_last:
                     self._step(group, optimizer)
-        progress.advance()
-        step_schedulers(self.trainer, "step")
-        if progress.batch % self._log_every == 0:
-            self.metric_buffer.flush(self._readings())
+        self._end_batch()
         return first_loss
+
+    def is_measuring_gradients(self) -> bool:
+        """Return whether the gradient norm of each term is logged for the next batch."""
+        return self._measures_gradients and self.progress.batch_in_epoch == 0
+
+    def add_gradient_norms(self, norms: Mapping[str, Tensor], group: OptimizerGroup) -> None:
+        """Keep the gradient norms of the terms of a group until the next report."""
+        self._term_gradient_norms |= {f"gradient_norm/{group.prefix}{name}": norm for name, norm in norms.items()}
+
+    def _end_batch(self) -> None:
+        self.progress.advance()
+        step_schedulers(self.trainer, "step")
+        if self.progress.batch % self._log_every == 0:
+            self.metric_buffer.flush(self._readings())
+
+    def end_packed_batch(self) -> None:
+        """Do what follows a step of the optimizer that was taken for several runs (see `RunPack`)."""
+        count_step(self._lightning_optimizers()[0])
+        call_before_zero_grad(self, self.groups[0].optimizer)
+        self._end_batch()
 
     def _step(self, group: OptimizerGroup, optimizer: LightningOptimizer) -> None:
         """Step an optimizer, call the hooks, and free the gradients."""
@@ -287,10 +299,7 @@ class AutoencoderModule(L.LightningModule):
         if scaler is not None and summed:
             # The step may have changed the scale: rescale the gradients that other groups are accumulating.
             torch._foreach_mul_(summed, scaler.get_scale() / scale)
-        # Lightning calls these hooks in automatic optimization only.
-        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
-            callback.on_before_zero_grad(self.trainer, self, group.optimizer)
-        self.on_before_zero_grad(group.optimizer)
+        call_before_zero_grad(self, group.optimizer)
         optimizer.zero_grad(set_to_none=True)
         group.num_summed = 0
 
@@ -311,7 +320,8 @@ class AutoencoderModule(L.LightningModule):
             return nullcontext()
         return optimizer.toggle_model(sync_grad=sync)
 
-    def _reached_max_batches(self) -> bool:
+    def reached_max_batches(self) -> bool:
+        """Return whether the run has trained on `max_batches`."""
         return self.max_batches is not None and self.progress.batch >= self.max_batches
 
     @property
@@ -338,7 +348,7 @@ class AutoencoderModule(L.LightningModule):
         if self.progress.batch_in_epoch >= self.batches_per_epoch:
             self.progress.epoch += 1
             self.progress.batch_in_epoch = 0
-        if self._reached_max_batches():
+        if self.reached_max_batches():
             self.trainer.should_stop = True
 
     # -- evaluation ----------------------------------------------------------------------------------------------
@@ -444,6 +454,7 @@ class AutoencoderModule(L.LightningModule):
             "buffered": self.metric_buffer.state_dict(),
             "term_gradient_norms": dict(self._term_gradient_norms),
         }
+        give_own_storage(checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restore the progress, and set Lightning's loop counters to it.

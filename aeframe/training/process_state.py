@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch.utilities.seed import isolate_rng
 
 from aeframe.training.malloc_tuning import kept_memory
+from aeframe.training.packed_training import current_packed_run
 from aeframe.training.warning_filters import quiet_lightning
 
 _VARIABLES = ("PL_GLOBAL_SEED", "PL_SEED_WORKERS", "CUBLAS_WORKSPACE_CONFIG")
@@ -45,6 +46,10 @@ def run_process(trainer: Mapping[str, Any]) -> Iterator[None]:
     These are the random generators of Python, NumPy, torch and CUDA, the thread count, glibc's allocator, warning
     filters, log levels, deterministic algorithms, the default dtype, and environment variables of Lightning.
     """
+    if current_packed_run() is not None:
+        # The process has the state of all runs of a `RunPack` already, and the other runs still need it.
+        yield
+        return
     threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
     deterministic = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()

@@ -33,7 +33,8 @@ class LossTerms:
         if name in self.raw:
             raise AeframeError(f"two terms are named '{name}'; rename one of them")
         self.raw[name] = value
-        self.weights[name] = float(weight)
+        # A vectorized pass over several models has tensors: a weight for each of them.
+        self.weights[name] = weight if isinstance(weight, Tensor) else float(weight)  # type: ignore[unreachable]
         return self
 
     def total(self) -> Tensor:
@@ -45,9 +46,10 @@ class LossTerms:
         total: Tensor | None = None
         for name, value in self.raw.items():
             weight = self.weights[name]
-            if weight == 0.0:
+            is_number = not isinstance(weight, Tensor)
+            if is_number and weight == 0.0:
                 continue
-            weighted = value if weight == 1.0 else weight * value
+            weighted = value if is_number and weight == 1.0 else weight * value
             total = weighted if total is None else total + weighted
         if total is None:
             raise AeframeError("every term has weight 0, so there is nothing to minimise; set a weight above 0")

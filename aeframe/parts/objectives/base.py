@@ -63,7 +63,8 @@ def reconstruction_terms(model: Model, out: ForwardOutput, progress: TrainingPro
 
 def is_computed(model: Model, weight: float) -> bool:
     """Return whether a term of this weight is computed: in evaluation always, in training unless the weight is 0."""
-    return weight != 0 or not model.training
+    # A vectorized pass over several models has a tensor of weights, none of which is 0.
+    return isinstance(weight, Tensor) or weight != 0 or not model.training  # type: ignore[unreachable]
 
 
 def normal_posterior(name: str, latent: Latent) -> Normal:

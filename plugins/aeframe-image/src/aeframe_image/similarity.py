@@ -101,7 +101,7 @@ def _window(side: int, like: Tensor) -> Tensor:
 
 
 def _blur(images: Tensor, window: Tensor) -> Tensor:
-    """Return the weighted mean ``(B, C, H, W)`` around each pixel, with the one-dimensional `window` along each axis."""
+    """Return the weighted mean around each pixel, with the one-dimensional `window` along both axes."""
     radius, channels = len(window) // 2, images.shape[1]
     if max(images.shape[2:]) <= _MATRIX_SIDE:
         vertical, horizontal = (_blur_matrix(size, window) for size in images.shape[2:])

@@ -13,6 +13,7 @@ from torchmetrics.functional.image import (
 from aeframe import AeframeError
 from aeframe.factory import build
 from aeframe.types import Batch, Domain
+from aeframe_image import similarity
 from aeframe_image.losses import MultiScaleSimilarity, StructuralSimilarity
 from aeframe_image.similarity import SCALE_WEIGHTS, ms_ssim, scales_that_fit, ssim_maps
 
@@ -48,6 +49,21 @@ def test_the_factor_of_contrast_and_structure_by_hand() -> None:
     variance = (window * x[0, 0] ** 2).sum() - mean**2
     # The window of the middle pixel covers the image.
     torch.testing.assert_close(ssim_maps(flat, x, 1.0)[1][0, 0, 5, 5], 9e-4 / (variance + 9e-4))
+
+
+@pytest.mark.parametrize("size", [(28, 28), (8, 40), (128, 128)])
+def test_small_images_are_blurred_by_matrices_as_by_convolutions(
+    size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    noisy = (x + 0.1 * torch.randn(x.shape, generator=torch.Generator().manual_seed(1), dtype=x.dtype)).requires_grad_()
+    values, gradients = [], []
+    for side in (max(size), max(size) - 1):
+        monkeypatch.setattr(similarity, "_MATRIX_SIDE", side)
+        values.append(torch.stack(ssim_maps(noisy, x, 1.0)))
+        gradients += torch.autograd.grad(values[-1].square().sum(), noisy)
+    torch.testing.assert_close(values[0], values[1], rtol=0, atol=1e-12)
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize(("side", "scales"), [(48, 2), (96, 3)])

@@ -110,7 +110,8 @@ class NeighbourRanking(SubsetMetric):
         distances = pairwise_distances(stored["x"], stored["observed"], x, observed)
         scores = distances.kthvalue(min(self.neighbours, len(x)), dim=1).values
         flags = stored["flags"]
-        auroc, precision = auroc_and_average_precision(scores.unsqueeze(1).expand(flags.shape).flatten(), flags.flatten())
+        of_steps = scores.unsqueeze(1).expand(flags.shape)
+        auroc, precision = auroc_and_average_precision(of_steps.flatten(), flags.flatten())
         return {"anomaly_auroc_of_neighbours": auroc, "anomaly_ap_of_neighbours": precision}
 
     def protocol(self) -> str:

@@ -16,7 +16,7 @@ NAMES = {
     "activation": ["snake"],
     "loss": ["snr"],
     "penalty": ["mel", "stft"],
-    "metric": ["bitrate", "log_spectral_distance", "mel_distance", "si_sdr"],
+    "metric": ["bitrate", "log_spectral_distance", "mel_distance", "si_sdr", "window_pca"],
     "feature_space": ["log_mel"],
     "config": ["audio"],
     "command": ["codec_report", "transcode"],

@@ -289,7 +289,7 @@ def test_panels_are_rows_and_a_single_one_is_wrapped(tmp_path: Path) -> None:
 # -- networks ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("encoder", ["conv", "resnet", "vit", "mlp"])
+@pytest.mark.parametrize("encoder", ["shortcut_conv", "conv", "resnet", "vit", "mlp"])
 def test_encoders_accept_windows_with_missing_values(tmp_path: Path, encoder: str) -> None:
     rows = values()
     rows[::7, 1] = np.nan

@@ -11,7 +11,9 @@ from aeframe.factory import defaults
 NAMES = {
     "modality": ["series"],
     "dataset": ["ett", "series_file", "series_in_memory", "series_simulated"],
-    "metric": ["anomaly_ranking"],
+    "encoder": ["shortcut_conv"],
+    "decoder": ["shortcut_conv"],
+    "metric": ["anomaly_ranking", "neighbour_ranking"],
     "config": ["series"],
 }
 

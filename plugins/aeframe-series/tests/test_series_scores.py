@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.metrics.pairwise import nan_euclidean_distances
+from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
 from aeframe.data.score_quantiles import ScoreQuantiles
 from aeframe.evaluation.anomalies import auroc_and_average_precision
 from aeframe.types import Batch, ForwardOutput, Latent
-from aeframe_series.metrics import AnomalyRanking
+from aeframe_series.metrics import AnomalyRanking, NeighbourRanking, pairwise_distances
 from aeframe_series.modality import Series
 from aeframe_series.scores import score_windows
 from aeframe_series.simulated import SeriesSimulated
@@ -126,3 +128,46 @@ def test_metric_ranks_time_steps_with_observed_values() -> None:
     values = {name: float(value) for name, value in metric.compute().items()}
     # Errors 1, 9 (anomaly), 4, 0 and 0.25 (anomaly): four of the six pairs are in the right order.
     assert values == pytest.approx({"anomaly_auroc": 4 / 6, "anomaly_ap": (1 + 2 / 4) / 2})
+
+
+def test_distances_leave_missing_elements_out() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(5, 6)), rng.normal(size=(7, 6))
+    x[rng.random(x.shape) < 0.3] = np.nan
+    y[rng.random(y.shape) < 0.3] = np.nan
+    x[0, :3], y[0, 3:], x[0, 3], y[0, 0] = np.nan, np.nan, 1.0, 1.0  # These two have no element in common.
+    parts = [torch.from_numpy(part) for values in (x, y) for part in (np.nan_to_num(values), ~np.isnan(values))]
+    found = pairwise_distances(*parts).numpy()
+    # scikit-learn scales the sum up to all six elements; NaN without common elements.
+    expected = nan_euclidean_distances(x, y) / np.sqrt(6)
+    assert np.isinf(found[0, 0])
+    np.testing.assert_allclose(found, np.where(np.isnan(expected), np.inf, expected), atol=1e-7)
+
+
+def test_ranking_by_neighbours_matches_scikit_learn() -> None:
+    generator = torch.Generator().manual_seed(0)
+    train, x = torch.randn(40, 2, 3, generator=generator), torch.randn(30, 2, 3, generator=generator)
+    anomaly = torch.rand(30, 3, generator=generator) < 0.2
+    x[anomaly.any(1)] *= 2
+    metric = NeighbourRanking(neighbours=3)
+    latent = Latent(train, train)
+    for rows in (slice(0, 7), slice(7, 30)):
+        batch = Batch(x[rows], index=torch.arange(30)[rows], extras={"anomaly": anomaly[rows]})
+        outputs = forward_output(batch, x[rows])
+        metric.update(_Identity(), outputs)  # type: ignore[arg-type]
+    for part in train.split(25):
+        metric.update_training(_Identity(), Batch(part), latent)  # type: ignore[arg-type]
+    values = {name: float(value) for name, value in metric.compute().items()}
+    nearest = NearestNeighbors(n_neighbors=3).fit(train.flatten(1)).kneighbors(x.flatten(1))[0][:, -1].repeat(3)
+    flags = anomaly.flatten().numpy()
+    assert values == pytest.approx(
+        {
+            "anomaly_auroc_of_neighbours": roc_auc_score(flags, nearest),
+            "anomaly_ap_of_neighbours": average_precision_score(flags, nearest),
+        }
+    )
+    assert metric.protocol() == "distance to the 3-th nearest of 40 training windows, 30 samples, seed 0"
+    without_training = NeighbourRanking()
+    without_training.update(_Identity(), outputs)  # type: ignore[arg-type]
+    assert without_training.compute() == {}
+    assert without_training.protocol() == ""

@@ -14,7 +14,7 @@ from aeframe.evaluation.metrics.base import ModelMetric
 from aeframe.model.assembly import assemble
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.types import Batch, DataSpec, Domain, ForwardOutput, Latent
-from aeframe_video.metrics import ClipPSNR, Flicker, FrameMSE, FramePSNR, psnr
+from aeframe_video.metrics import ClipPSNR, Flicker, FrameMSE, FramePSNR, StillMSE, psnr
 
 SHAPE = (1, 3, 2, 2)
 
@@ -134,3 +134,16 @@ def test_metrics_apply_to_clips_with_bounded_values() -> None:
     one_frame: Any = SimpleNamespace(spec=DataSpec((1, 1, 4, 4), Domain.parse("unit")))
     assert not Flicker.applies(one_frame)
     assert ClipPSNR.applies(one_frame)
+
+
+def test_errors_of_repeated_frames() -> None:
+    values = measured(StillMSE(), X, X_HAT)
+    # Frames 0, .5 and .9 of the first clip; the second clip is still.
+    expected = {"first": 0.25 + 0.81, "middle": 0.25 + 0.16, "last": 0.81 + 0.16}
+    assert values == pytest.approx({f"mse_of_{name}_frame": value / 6 for name, value in expected.items()})
+    mask = torch.ones_like(X, dtype=torch.bool)
+    mask[0, :, 2] = False  # The last frame of the first clip is missing: only the second clip has one.
+    values = measured(StillMSE(), torch.where(mask, X, torch.nan), X_HAT, mask=mask)
+    expected = {"first": 0.25 / 5, "middle": 0.25 / 5, "last": 0.0}
+    assert values == pytest.approx({f"mse_of_{name}_frame": value for name, value in expected.items()})
+    assert measured(StillMSE(), X, X_HAT, hidden=~mask) == {}

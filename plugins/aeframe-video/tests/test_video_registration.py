@@ -14,7 +14,7 @@ NAMES = {
     "encoder": ["video_conv"],
     "decoder": ["video_conv"],
     "corruption": ["frames", "tubes"],
-    "metric": ["clip_psnr", "flicker", "frame_mse", "frame_psnr"],
+    "metric": ["clip_psnr", "flicker", "frame_mse", "frame_psnr", "still_mse"],
     "config": ["video"],
 }
 

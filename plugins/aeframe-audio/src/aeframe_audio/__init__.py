@@ -73,6 +73,11 @@ def register_metrics(register: Register) -> None:
     register("mel_distance", "aeframe_audio.metrics:MelDB", summary="mean absolute difference of mel spectra in dB")
     register("log_spectral_distance", "aeframe_audio.metrics:LogSpectral", summary="log-spectral distance in dB")
     register("bitrate", "aeframe_audio.metrics:Bitrate", summary="bits per second of the codes of a quantiser")
+    register(
+        "window_pca",
+        "aeframe_audio.window_pca:WindowPCA",
+        summary="squared error of PCA with as many numbers a second as the code, a baseline of mse",
+    )
 
 
 @hookimpl

@@ -66,7 +66,9 @@ class Audio(Modality):
     """
 
     defaults: ClassVar[Mapping[str, str]] = {"encoder": "wave_conv", "loss": "mae"}
-    metrics: ClassVar[tuple[str, ...]] = ("mse", "mae", "si_sdr", "mel_distance", "log_spectral_distance", "bitrate")
+    metrics: ClassVar[tuple[str, ...]] = (
+        "mse", "mae", "si_sdr", "mel_distance", "log_spectral_distance", "bitrate", "window_pca",
+    )  # fmt: skip
     feature_spaces: ClassVar[tuple[str, ...]] = ("log_mel", "pca")
     dataset: ClassVar[str | None] = "vowels_simulated"
     in_memory: ClassVar[str | None] = "audio_in_memory"

@@ -24,8 +24,31 @@ def register_datasets(register: Register) -> None:
 
 
 @hookimpl
+def register_encoders(register: Register) -> None:
+    register(
+        "shortcut_conv",
+        "aeframe_series.shortcut_conv:ShortcutConvEncoder",
+        summary="strided convolutions with linear shortcuts",
+    )
+
+
+@hookimpl
+def register_decoders(register: Register) -> None:
+    register(
+        "shortcut_conv",
+        "aeframe_series.shortcut_conv:ShortcutConvDecoder",
+        summary="upsampling convolutions with linear shortcuts",
+    )
+
+
+@hookimpl
 def register_metrics(register: Register) -> None:
     register("anomaly_ranking", "aeframe_series.metrics:AnomalyRanking", summary="AUROC and AP of errors per time step")
+    register(
+        "neighbour_ranking",
+        "aeframe_series.metrics:NeighbourRanking",
+        summary="AUROC and AP of distances to training windows, a baseline of anomaly_ranking",
+    )
 
 
 @hookimpl

@@ -68,8 +68,8 @@ class Series(Modality):
         cut_gaps: Whether to exclude windows across a gap: a difference of consecutive times above 1.5 times the median.
     """
 
-    defaults: ClassVar[Mapping[str, str]] = {"encoder": "conv", "loss": "mse"}
-    metrics: ClassVar[tuple[str, ...]] = (*Modality.metrics, "anomaly_ranking")
+    defaults: ClassVar[Mapping[str, str]] = {"encoder": "shortcut_conv", "loss": "mse"}
+    metrics: ClassVar[tuple[str, ...]] = (*Modality.metrics, "anomaly_ranking", "neighbour_ranking")
     dataset: ClassVar[str | None] = "series_simulated"
     in_memory: ClassVar[str | None] = "series_in_memory"
 

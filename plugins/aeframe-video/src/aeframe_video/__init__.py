@@ -50,6 +50,7 @@ def register_metrics(register: Register) -> None:
     register("frame_psnr", "aeframe_video.metrics:FramePSNR", summary="PSNR of single frames, mean and worst")
     register("frame_mse", "aeframe_video.metrics:FrameMSE", summary="squared error of the first, last and worst frame")
     register("flicker", "aeframe_video.metrics:Flicker", summary="error of the change between consecutive frames")
+    register("still_mse", "aeframe_video.metrics:StillMSE", summary="squared error of one frame repeated, a baseline")
 
 
 @hookimpl

@@ -1,4 +1,4 @@
-"""Metrics of reconstructed clips: PSNR, squared error per frame, and flicker.
+"""Metrics of reconstructed clips: PSNR, squared error per frame, flicker, and clips without motion.
 
 All metrics include only the elements of the mask and, if a corruption masks held-out clips, only the elements that it
 masks (see `aeframe.evaluation.metrics.reconstruction`).
@@ -152,6 +152,50 @@ class FrameMSE(_ClipMetric):
         summary = {"frame_mse_first": frames[0], "frame_mse_last": frames[-1], "frame_mse_worst": frames.max()}
         values = all_frames.tolist() if self.each else []
         return summary | {f"frame_mse_{frame:03d}": self.totals.new_tensor(value) for frame, value in enumerate(values)}
+
+
+class StillMSE(_ClipMetric):
+    """The mean squared error of clips without motion: baselines of ``mse``.
+
+    ``mse_of_first_frame``, ``mse_of_middle_frame`` and ``mse_of_last_frame`` are the errors per element if this frame
+    of x, repeated over the whole clip, were the reconstruction. The middle one is frame T // 2. Nothing is returned if
+    a corruption hides a part of the clips: the repeated frame would show what is hidden.
+    """
+
+    higher_is_better = False
+    test_only = True
+    names = ("mse_of_first_frame", "mse_of_middle_frame", "mse_of_last_frame")
+    totals: Tensor
+    num_elements: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name in ("totals", "num_elements"):
+            self.add_state(name, torch.zeros(len(self.names), dtype=SUM_DTYPE), dist_reduce_fx="sum")
+
+    @classmethod
+    def applies(cls, model: Autoencoder) -> bool:
+        return super().applies(model) and model.spec.shape[1] > 1
+
+    def update(self, model: Autoencoder, out: ForwardOutput) -> None:
+        if "hidden" in out.encoder_input.extras:
+            return
+        x, num_frames = out.batch.masked_x().float(), out.batch.x.shape[_TIME_DIM]
+        included = evaluated_elements(out)
+        totals, nums = [], []
+        for frame in (0, num_frames // 2, num_frames - 1):
+            # An element that the repeated frame does not have is left out.
+            both = included & included[:, :, frame : frame + 1]
+            error = (x[:, :, frame : frame + 1] - x).square().where(both, 0.0)
+            totals.append(error.sum(dtype=SUM_DTYPE))
+            nums.append(both.sum())
+        self.totals = self.totals + torch.stack(totals)
+        self.num_elements = self.num_elements + torch.stack(nums)
+
+    def compute(self) -> dict[str, Tensor]:
+        if not self.num_elements.any():
+            return {}
+        return dict(zip(self.names, (self.totals / self.num_elements).unbind(), strict=True))
 
 
 def _mean_per_clip(value: Tensor, included: Tensor) -> Tensor:

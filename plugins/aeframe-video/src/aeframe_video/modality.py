@@ -70,7 +70,14 @@ class Video(Modality):
     """
 
     defaults: ClassVar[Mapping[str, str]] = {"encoder": "video_conv", "loss": "bernoulli"}
-    metrics: ClassVar[tuple[str, ...]] = (*Modality.metrics, "clip_psnr", "frame_psnr", "frame_mse", "flicker")
+    metrics: ClassVar[tuple[str, ...]] = (
+        *Modality.metrics,
+        "clip_psnr",
+        "frame_psnr",
+        "frame_mse",
+        "flicker",
+        "still_mse",
+    )
     dataset: ClassVar[str | None] = "moving_shapes"
     in_memory: ClassVar[str | None] = "video_in_memory"
 

@@ -17,7 +17,7 @@ from aeframe.entrances import user_errors
 from aeframe.errors import AeframeError
 from aeframe.experiment.compose import compose
 from aeframe.experiment.composition.hidden import hidden_options
-from aeframe.experiment.composition.loader import Loader
+from aeframe.experiment.composition.shared_loader import shared_loader
 from aeframe.experiment.dotted_keys import flat
 from aeframe.experiment.received import received
 from aeframe.interruption import Interrupted
@@ -88,7 +88,7 @@ def fit(
     objects = received(x, columns, {"validation": validation, "test": test}, settings)
     all_overrides = [*as_overrides(settings), *overrides]
     config = compose(all_overrides)
-    hidden = hidden_options(Loader(), all_overrides)
+    hidden = hidden_options(shared_loader(None, tuple(all_overrides)), all_overrides)
     # Importing Lightning takes seconds, so errors in the config are raised first.
     from aeframe.experiment.workflow import train
 

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from aeframe.errors import AeframeError
 from aeframe.experiment.composition.loader import CONFIG, Loader, task_config
+from aeframe.experiment.composition.shared_loader import shared_loader
 from aeframe.experiment.pinned import with_overrides
 from aeframe.experiment.resume import AUTO, with_changes
 from aeframe.experiment.validation import validated
@@ -36,7 +37,9 @@ def compose(
     Raises:
         AeframeError: An unknown key, name or option, a missing value, or one of another type.
     """
-    return composed_by(Loader(config_dir, pinned=pinned), overrides)
+    if pinned is not None:
+        return composed_by(Loader(config_dir, pinned=pinned), overrides)
+    return composed_by(shared_loader(config_dir, tuple(overrides)), overrides)
 
 
 def composed_by(loader: Loader, overrides: Sequence[str]) -> dict[str, Any]:

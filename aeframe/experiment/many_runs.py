@@ -12,7 +12,7 @@ from aeframe.errors import AeframeError
 from aeframe.experiment.api import as_overrides, interruptible
 from aeframe.experiment.compose import compose
 from aeframe.experiment.composition.hidden import hidden_options
-from aeframe.experiment.composition.loader import Loader
+from aeframe.experiment.composition.shared_loader import shared_loader
 from aeframe.experiment.received import received
 from aeframe.interruption import Interrupted
 from aeframe.runs.run_id import exported_run_id
@@ -140,7 +140,7 @@ def _train(
 
     def run_of(number: int) -> PackedRun[Run]:
         def execute() -> Run:
-            hidden = hidden_options(Loader(), overrides[number])
+            hidden = hidden_options(shared_loader(None, tuple(overrides[number])), overrides[number])
             return train(
                 configs[number],
                 job=number,

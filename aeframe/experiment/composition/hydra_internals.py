@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from hydra import version
+from hydra._internal import defaults_list as hydra_defaults_list
 from hydra._internal import hydra as hydra_application
 from hydra._internal.callbacks import Callbacks
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
@@ -48,6 +49,19 @@ VERSION_BASE = "1.3"
 """The version of Hydra with which composition stays compatible (``version_base``)."""
 _RESOLVERS = ("now", "hydra", "python_version")
 """The resolvers that Hydra registers with OmegaConf, process-wide."""
+_interpolation_map = hydra_defaults_list._create_interpolation_map
+
+
+def _map_if_used(overrides: Any, defaults_list: Sequence[Any], self_added: bool) -> DictConfig:
+    """Return the choices that interpolations in a defaults list refer to; an empty config if it has none.
+
+    Hydra builds this map for each option file, also where no name is an interpolation, and then does not read it. That
+    took a third of the time of a composition.
+    """
+    names = (str(getattr(each, key, "")) for each in defaults_list for key in ("group", "path", "value"))
+    if any("${" in name for name in names):
+        return _interpolation_map(overrides, list(defaults_list), self_added)
+    return OmegaConf.create()
 
 
 @contextmanager
@@ -56,17 +70,21 @@ def global_state(name: str) -> Iterator[None]:
 
     Hydra's globals are the job's name, the version base, the running application, its config and three resolvers of
     OmegaConf. A calling program that is a Hydra application itself thus keeps its own state. Usable as a decorator.
+    Inside, Hydra composes with `_map_if_used`.
     """
     runtime, version_base = JobRuntime.instance(), VersionBase.instance()
     application, config = GlobalHydra.instance(), HydraConfig.instance()
     previous = (copy.deepcopy(runtime.conf), version_base.version_base, application.hydra, config.cfg)
     resolvers = {resolver_name: BaseContainer._resolvers.get(resolver_name) for resolver_name in _RESOLVERS}
+    map_of_choices = hydra_defaults_list._create_interpolation_map
     try:
+        hydra_defaults_list._create_interpolation_map = _map_if_used
         version.setbase(VERSION_BASE)
         setup_globals()
         runtime.set("name", name)
         yield
     finally:
+        hydra_defaults_list._create_interpolation_map = map_of_choices
         runtime.conf, version_base.version_base, application.hydra, config.cfg = previous
         for resolver_name, resolver in resolvers.items():
             if resolver is None:

@@ -7,6 +7,7 @@ registered parts with these names. A *point* is one of the runs of a multirun (`
 from __future__ import annotations
 
 import copy
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -194,6 +195,8 @@ class Loader(ReadingOnce):
         values = [each for each in overrides if each not in choices and not each.is_sweep_override()]
         self._apply_overrides_to_config(values, config)
         if with_hydra:
+            # The working folder may be another one than at the first composition.
+            config.hydra.runtime.cwd = os.getcwd()
             settings = config.hydra.job.config.override_dirname
             config.hydra.job.override_dirname = get_overrides_dirname(
                 overrides=[override for override in overrides if not override.is_hydra_override()],
@@ -202,6 +205,11 @@ class Loader(ReadingOnce):
                 exclude_keys=settings.exclude_keys,
             )
         return config
+
+    @property
+    def num_composed(self) -> int:
+        """The number of sets of choices that were composed, and are held in memory."""
+        return len(self._composed_choices) + len(self._implied)
 
     @contextmanager
     def _sentences(self) -> Iterator[None]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hydra.types import RunMode
 
-from aeframe.experiment.compose import compose, composed_by
+from aeframe.experiment.compose import composed_by
 from aeframe.experiment.composition.loader import CONFIG, Loader
 
 
@@ -32,4 +32,4 @@ def test_a_loader_composes_like_a_new_one() -> None:
     loader = Loader()
     for overrides in (["modality=vector", "model=vae", "latent.dim=3"], ["modality=vector", "model=vae"], ["model=ae"]):
         loader.choices(overrides)
-        assert composed_by(loader, overrides) == compose(overrides)
+        assert composed_by(loader, overrides) == composed_by(Loader(), overrides)

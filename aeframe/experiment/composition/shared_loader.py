@@ -19,7 +19,7 @@ _shared: tuple[tuple[Any, ...], Loader] | None = None
 def shared_loader(config_dir: Path | None, overrides: tuple[str, ...]) -> Loader:
     """Return the loader of the last call if it still composes what a new one would; otherwise a new one.
 
-    A loader composes each set of choices once, so that runs which differ only in values are composed in half of the time.
+    A loader composes each set of choices once, so that runs which differ only in values are composed in half the time.
 
     Args:
         config_dir: The folder of the user's own option files; by default ``./configs``, if present.

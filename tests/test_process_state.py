@@ -180,14 +180,14 @@ def test_a_callback_that_would_have_no_effect_is_refused(name: str, sentence: st
 def test_a_signal_reaches_the_programs_own_handler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     received: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: received.append(number))
-    train_on = AutoencoderModule._train_on
+    train_on = AutoencoderModule.train_on
 
     def interrupted(self: AutoencoderModule, batch: Any) -> Any:
         if self.progress.batch == 3:
             os.kill(os.getpid(), signal.SIGTERM)
         return train_on(self, batch)
 
-    monkeypatch.setattr(AutoencoderModule, "_train_on", interrupted)
+    monkeypatch.setattr(AutoencoderModule, "train_on", interrupted)
     with pytest.raises(SystemExit) as error:
         aeframe.fit(**QUICK, max_epochs=1, folder=tmp_path / "run")
     assert (error.value.code, received) == (143, [15])

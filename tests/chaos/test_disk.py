@@ -156,14 +156,14 @@ def test_a_removed_run_folder_ends_the_run_with_one_sentence(
     def remove_later() -> None:
         from aeframe.training.module import AutoencoderModule as Module
 
-        train_on = Module._train_on
+        train_on = Module.train_on
 
         def remove(self: Module, each: object) -> object:
             if self.progress.batch == 12:
                 shutil.rmtree(run if what == "run" else run / "checkpoints")
             return train_on(self, each)  # type: ignore[arg-type]
 
-        Module._train_on = remove  # type: ignore[method-assign,assignment]
+        Module.train_on = remove  # type: ignore[method-assign,assignment]
 
     child = start([*whole.overrides, f"folder={run}"], whole.folder, remove_later)
     assert child.wait() == 2, child.text()

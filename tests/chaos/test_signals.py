@@ -37,7 +37,7 @@ def send_at(moment: str, number: int) -> Callable[[], None]:
 
         kind, _, at = moment.partition(" ")
         if kind in ("batch", "twice"):
-            train_on = Module._train_on
+            train_on = Module.train_on
 
             def interrupted(self: Module, each: Any) -> Any:
                 if self.progress.batch == int(at or 6):
@@ -46,7 +46,7 @@ def send_at(moment: str, number: int) -> Callable[[], None]:
                         send()
                 return train_on(self, each)
 
-            Module._train_on = interrupted  # type: ignore[method-assign]
+            Module.train_on = interrupted  # type: ignore[method-assign]
         elif kind == "validation":
             step = Module.validation_step
 
@@ -158,14 +158,14 @@ def test_a_second_process_is_an_error_and_a_killed_one_is_replaced(
     def wait_in_training() -> None:
         from aeframe.training.module import AutoencoderModule as Module
 
-        train_on = Module._train_on
+        train_on = Module.train_on
 
         def slow(self: Module, each: Any) -> Any:
             if self.progress.batch == 12:
                 time.sleep(60)
             return train_on(self, each)
 
-        Module._train_on = slow  # type: ignore[method-assign]
+        Module.train_on = slow  # type: ignore[method-assign]
 
     first = start([*whole.overrides, f"folder={run}"], whole.folder, wait_in_training)
     while not (run / "checkpoints" / "last.ckpt").is_file():

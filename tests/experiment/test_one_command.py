@@ -54,7 +54,7 @@ def command(monkeypatch: pytest.MonkeyPatch, job: Path) -> Callable[..., int]:
 
 def signal_at(monkeypatch: pytest.MonkeyPatch, batch: int, number: int) -> None:
     """Make this process send itself a signal in a batch, once."""
-    train_on, sent = AutoencoderModule._train_on, []
+    train_on, sent = AutoencoderModule.train_on, []
 
     def interrupted(self: AutoencoderModule, data: Batch) -> Tensor | None:
         if self.progress.batch == batch and not sent:
@@ -62,7 +62,7 @@ def signal_at(monkeypatch: pytest.MonkeyPatch, batch: int, number: int) -> None:
             os.kill(os.getpid(), number)
         return train_on(self, data)
 
-    monkeypatch.setattr(AutoencoderModule, "_train_on", interrupted)
+    monkeypatch.setattr(AutoencoderModule, "train_on", interrupted)
 
 
 def result(folder: Path) -> dict[str, bytes]:
@@ -177,7 +177,7 @@ def test_a_trained_run_is_only_tested_and_saved(
         with pytest.raises(KeyboardInterrupt):
             command()
     capsys.readouterr()
-    monkeypatch.setattr(AutoencoderModule, "_train_on", killed)
+    monkeypatch.setattr(AutoencoderModule, "train_on", killed)
     assert command() == 0
     assert "finishes: trained for 12 batches, not saved yet" in capsys.readouterr().err
     assert result(job) == undisturbed
@@ -195,7 +195,7 @@ def test_fit_returns_the_run_that_is_complete(job: Path, monkeypatch: pytest.Mon
     trained, other = fit(x), fit(x + 1)
     assert [trained.folder.name, other.folder.name] == [f"7-ae-{x_name(trained)}", f"7-ae-{x_name(trained)}.2"]
     monkeypatch.setattr(claim, "_claimed", set())
-    monkeypatch.setattr(AutoencoderModule, "_train_on", None)
+    monkeypatch.setattr(AutoencoderModule, "train_on", None)
     for before, again in ((trained, fit(x)), (other, fit(x + 1))):
         assert (again.folder, again.metrics, again.monitored) == (before.folder, before.metrics, before.monitored)
         assert math.isfinite(again.monitored)
@@ -213,13 +213,13 @@ def test_the_hours_of_training_are_counted_over_resumptions(
 ) -> None:
     # Each batch takes an hour of the clock of Lightning's timer.
     hours = [0]
-    train_on = AutoencoderModule._train_on
+    train_on = AutoencoderModule.train_on
 
     def slow(self: AutoencoderModule, data: Batch) -> Tensor | None:
         hours[0] += 1
         return train_on(self, data)
 
-    monkeypatch.setattr(AutoencoderModule, "_train_on", slow)
+    monkeypatch.setattr(AutoencoderModule, "train_on", slow)
     monkeypatch.setattr("lightning.pytorch.callbacks.timer.time.monotonic", lambda: 3600.0 * hours[0])
     words = ["max_hours=5.5", "max_epochs=9", "steps_per_call=1"]
     with monkeypatch.context() as patch:

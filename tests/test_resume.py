@@ -61,7 +61,7 @@ class StopError(Exception):
 
 def fit_until(batch: int, folder: Path, model: str, **settings: Any) -> RunFolder:
     """Train, and raise an error after a number of batches."""
-    train_on = AutoencoderModule._train_on
+    train_on = AutoencoderModule.train_on
 
     def fail(self: AutoencoderModule, data: Batch) -> Tensor | None:
         if self.progress.batch >= batch:
@@ -69,7 +69,7 @@ def fit_until(batch: int, folder: Path, model: str, **settings: Any) -> RunFolde
         return train_on(self, data)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(AutoencoderModule, "_train_on", fail)
+        patch.setattr(AutoencoderModule, "train_on", fail)
         with pytest.raises(StopError):
             fit(folder, model, **settings)
     return RunFolder(folder)

@@ -78,6 +78,7 @@ class Evaluate(ModelCommand):
         metrics, protocols, tables = self.measure(model, splits.train, source, args, metric_options)
         compared = [self.compare_samples(model, args, name, space) for name, space in spaces.items()]
         by_modality = self.compare_by_modality(model, args) if args.samples or args.figures is not None else None
+        from aeframe.evaluation.baselines import better_baselines
         from aeframe.evaluation.evaluator import grouped_protocols
         from aeframe.evaluation.units import units_of
         from aeframe.registry import registry
@@ -89,6 +90,8 @@ class Evaluate(ModelCommand):
             print(printable(f"factors: {', '.join(splits.factor_names)}"))
         for name, protocol in grouped_protocols(protocols).items():
             print(f"{name}: {protocol}")
+        for sentence in better_baselines(metrics, {name: {} for name in model.modality.metrics}):
+            print(sentence)
         for name, table in tables.items():
             _print_table(name, table)
         for quality in compared:

@@ -1,21 +1,25 @@
-"""The reconstruction error of principal component analysis (PCA) with as many numbers as the model's code.
+"""Baselines: simple methods beside a model, which tell whether its numbers are good for these data.
 
-It answers what a loss alone cannot: whether an error is small for these data.
+One is for every modality: the reconstruction error of principal component analysis (PCA) with as many numbers as the
+code. The others are numbers of metrics, see `ModelMetric.baselines`.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from aeframe.data.modality import Source
-from aeframe.evaluation.metrics.base import SUM_DTYPE
+from aeframe.evaluation.metrics.base import SUM_DTYPE, Baseline
 from aeframe.evaluation.principal_directions import principal_directions
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.noise import FITTING, noise_of, random_rows
+from aeframe.registry import registry
 
 _MAX_SAMPLES, _MAX_UNREAD = 10_000, 2_000
 """Largest number of training samples that are read, in memory and from files."""
@@ -49,6 +53,29 @@ class PcaError:
 def baseline_metrics(error: PcaError | None) -> dict[str, float]:
     """Return the error as the metric ``mse_of_pca``; empty without one."""
     return {} if error is None else {"mse_of_pca": error.mse}
+
+
+def better_baselines(values: Mapping[str, float], metrics: Mapping[str, Mapping[str, Any] | None]) -> list[str]:
+    """Return a sentence on each baseline whose number is better than that of the model.
+
+    Args:
+        values: The measured numbers by name.
+        metrics: The options of each metric by name, see `aeframe.evaluation.evaluator.metrics_of`.
+    """
+    baselines: dict[str, Baseline] = {}
+    for label, options in metrics.items():
+        if options is not None:
+            baselines |= registry().load("metric", options.get("name", label)).baselines
+    sentences = []
+    for name, baseline in baselines.items():
+        if name not in values or baseline.metric not in values:
+            continue
+        simple, own = values[name], values[baseline.metric]
+        if simple > own if baseline.higher_is_better else simple < own:
+            sentences.append(
+                f"{baseline.method} has a better {baseline.metric}, {simple:.4g}, than the model ({own:.4g})"
+            )
+    return sentences
 
 
 def pca_error(model: Autoencoder, train: Source, held_out: Source, *, seed: int) -> PcaError | None:

@@ -141,9 +141,12 @@ class Evaluator(Callback):
         """Pass training samples to the metrics that use them, such as the baseline ``mse_of_mean``.
 
         Args:
-            train: The training split; a random subset of at most 2,048 samples is read.
+            train: The training split. A random subset of at most 2,048 samples is embedded; `read_training_split` of a
+                metric may read more of it.
             device: The device of the model.
         """
+        for metric in self._metrics():
+            metric.read_training_split(train, seed=self.seed)
         used = [metric for metric in self._metrics() if metric.uses_training_samples]
         for metric in used:
             metric.start_training_samples()

@@ -88,10 +88,11 @@ def closing_table(
     baseline: PcaError | None = None,
     units: Mapping[str, str] = MappingProxyType({}),
     protocols: Mapping[str, str] = MappingProxyType({}),
+    better: Sequence[str] = (),
 ) -> None:
-    """Print the test metrics with their units and protocols where they are known, and the error of the baseline.
+    """Print the test metrics with their units and protocols where they are known, and the error of PCA.
 
-    The time and the run folder follow.
+    Sentences on simple methods that are `better`, the time and the run folder follow.
     """
     table = Table(title="test", title_style="bold")
     table.add_column("metric")
@@ -106,6 +107,8 @@ def closing_table(
         console.print(baseline.describe(metrics.get("mse")), soft_wrap=True, highlight=False)
     for name, protocol in grouped_protocols(protocols).items():
         console.print(f"{_shown(name)}: {protocol}", soft_wrap=True, highlight=False, markup=False)
+    for sentence in better:
+        console.print(sentence, soft_wrap=True, highlight=False, markup=False)
     console.print(f"{seconds:.0f} s, {_shown(folder)}", soft_wrap=True, highlight=False)
 
 

@@ -17,7 +17,7 @@ from lightning.pytorch.loggers import Logger
 from aeframe.data.fingerprint import compare
 from aeframe.errors import AeframeError, did_you_mean, first_sentence, printable
 from aeframe.evaluation.advice import advise
-from aeframe.evaluation.baselines import baseline_metrics, pca_error
+from aeframe.evaluation.baselines import baseline_metrics, better_baselines, pca_error
 from aeframe.evaluation.evaluator import Evaluator, measure, metrics_of
 from aeframe.evaluation.units import units_of
 from aeframe.experiment.callbacks_and_loggers import build_callbacks, build_loggers, check_callbacks
@@ -414,10 +414,11 @@ class _RunInProgress:
             setup.module.report(of_codes, "test")
             metrics |= of_codes
             self.folder.write_state("finished")
-            units = units_of(setup.model.loss.unit, metrics_of(setup.modality.metrics, self.config["metrics"]))
+            computed = metrics_of(setup.modality.metrics, self.config["metrics"])
+            units, better = units_of(setup.model.loss.unit, computed), better_baselines(metrics, computed)
             tables = {name: table.summary for name, table in setup.evaluator.tables().items()}
             seconds, protocols = time.monotonic() - start, {**setup.evaluator.protocols(), **tables}
-            closing_table(self.console, metrics, self.folder.path, seconds, baseline, units, protocols)
+            closing_table(self.console, metrics, self.folder.path, seconds, baseline, units, protocols, better)
             for finding in advise(read_evidence(self.folder)):
                 self.console.print(f"advice: {finding}", soft_wrap=True, highlight=False, markup=False)
         monitored = self.checkpoints.best_value

@@ -20,7 +20,7 @@ class StopError(Exception):
 @pytest.fixture
 def unfinished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return the folder of a run of four epochs that failed in the third."""
-    train_on = AutoencoderModule._train_on
+    train_on = AutoencoderModule.train_on
 
     def fail(self: AutoencoderModule, batch: Any) -> Any:
         if self.progress.batch >= 20:
@@ -28,7 +28,7 @@ def unfinished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         return train_on(self, batch)
 
     with monkeypatch.context() as patch:
-        patch.setattr(AutoencoderModule, "_train_on", fail)
+        patch.setattr(AutoencoderModule, "train_on", fail)
         with pytest.raises(StopError):
             aeframe.fit(
                 model="ae", data="breast_cancer", encoder={"hidden": [8]}, max_epochs=4, pictures=False,

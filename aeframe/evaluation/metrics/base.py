@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from aeframe.data.modality import Source
 from aeframe.evaluation.metric_table import MetricTable
 from aeframe.types import Batch, ForwardOutput, Latent
 
@@ -18,6 +22,17 @@ SUM_DTYPE = torch.float32 if torch.backends.mps.is_available() else torch.float6
 """Dtype of sums over samples. In double precision a sum is nearly independent of the batch size; Apple's GPUs have
 single precision only.
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """What a number of a simple method is compared with."""
+
+    metric: str
+    """The metric of the model, such as ``mse``."""
+    method: str
+    """The method in words, such as ``the last frame, repeated``."""
+    higher_is_better: bool = False
 
 
 class ModelMetric(Metric):
@@ -42,6 +57,9 @@ class ModelMetric(Metric):
     uses_training_samples: ClassVar[bool] = False
     """Whether `update_training` is to receive samples of the training split before a test."""
 
+    baselines: ClassVar[Mapping[str, Baseline]] = MappingProxyType({})
+    """Which of its numbers are those of a simple method, by name. A run says so where one is better than the model."""
+
     test_only: ClassVar[bool] = False
     """Whether it is left out of the validation after each epoch, since it costs as much as a forward pass."""
 
@@ -64,6 +82,12 @@ class ModelMetric(Metric):
         """Add one batch of training samples, with their latent; for `uses_training_samples`.
 
         Every device receives the same samples, so what is stored is not to be summed over devices.
+        """
+
+    def read_training_split(self, train: Source, *, seed: int) -> None:
+        """Read what the metric needs of the whole training split, before a test; nothing by default.
+
+        It is for baselines that a subset would make worse than they are. Every device reads the same split.
         """
 
     def compute(self) -> Tensor | dict[str, Tensor]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
+
 import torch
 from torch import Tensor
 
-from aeframe.evaluation.metrics.base import SUM_DTYPE, ModelMetric
+from aeframe.evaluation.metrics.base import SUM_DTYPE, Baseline, ModelMetric
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.tensors import broadcast_mask
 from aeframe.types import Batch, ForwardOutput, Latent
@@ -91,6 +93,7 @@ class R2Score(ModelMetric):
     count: Tensor
     """``(*shape)``: number of samples in which each element is evaluated."""
     higher_is_better = True
+    baselines = MappingProxyType({"mse_of_mean": Baseline("mse", "the mean training sample")})
     by_position = True
     uses_training_samples = True
 

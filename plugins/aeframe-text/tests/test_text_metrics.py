@@ -15,8 +15,10 @@ from aeframe.model.assembly import assemble
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.noise import noise_of
 from aeframe.types import Batch, DataSpec, Domain, ForwardOutput, TrainingProgress
+from aeframe_text.bigrams import BigramModel, Bigrams
 from aeframe_text.metrics import Perplexity, SentenceMatch
-from aeframe_text.specials import END, PAD, UNKNOWN
+from aeframe_text.source import TextSource
+from aeframe_text.specials import END, PAD, START, UNKNOWN
 
 CPU = torch.device("cpu")
 X = torch.tensor([[5, 6, END, PAD, PAD], [7, END, PAD, PAD, PAD], [8, 9, 5, END, PAD]])
@@ -155,3 +157,45 @@ def test_sampled_sentences_end_with_padding() -> None:
     assert (drawn[~ended] != PAD).all()
     beams = model(decoder={"name": "token_rnn", "embedding": 4, "hidden": 4, "beams": 3})
     assert len(beams.generate(z[:2]).unique(dim=0)) == 1
+
+
+def test_a_bigram_model_by_hand() -> None:
+    pairs = [(START, 5), (5, 6), (6, END), (START, 5), (5, END)]
+    bigrams = BigramModel(torch.tensor([10 * v + w for v, w in pairs]), 10)
+    # Five tokens of three kinds: P(w) = (c(w) + 3/10) / (5 + 3). Two kinds follow the two tokens 5.
+    frequency = (1 + 0.3) / 8
+    queried = torch.tensor([56, 57, 76])
+    expected = [(1 + 2 * frequency) / 4, 2 * (0.3 / 8) / 4, frequency]
+    assert bigrams.log_prob(queried).exp().tolist() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("previous", [START, 5, 6, 7])
+def test_probabilities_of_a_bigram_model_sum_to_one(previous: int) -> None:
+    draws = torch.randint(0, 100, (200,), generator=torch.Generator().manual_seed(0))
+    bigrams = BigramModel(draws[draws // 10 != 7], 10)
+    assert bigrams.log_prob(10 * previous + torch.arange(10)).exp().sum().item() == pytest.approx(1.0)
+
+
+def test_the_perplexity_of_bigrams_counts_ends_and_no_padding() -> None:
+    made = model()
+    metric = Bigrams(made)
+    metric.update(made, forward(made, BATCH))
+    assert metric.compute() == {}
+    metric.reset()
+    lengths = torch.tensor([3, 2])
+    train = TextSource(
+        torch.tensor([5, 6, END, 5, END]),
+        lengths,
+        width=5,
+        extras={"words": lengths},
+        index=torch.arange(2),
+    )
+    metric.read_training_split(train, seed=0)
+    for rows in (slice(0, 2), slice(2, 3)):
+        metric.update(made, forward(made, BATCH.rows(rows)))
+    sentences = [[5, 6, END], [7, END], [8, 9, 5, END]]
+    pairs = [10 * v + w for each in sentences for v, w in zip([START, *each], each, strict=False)]
+    known = BigramModel(torch.tensor([10 * START + 5, 56, 62, 10 * START + 5, 52]), 10)
+    nats = -known.log_prob(torch.tensor(pairs)).sum().item()
+    assert metric.compute()["perplexity_of_bigrams"].item() == pytest.approx(math.exp(nats / 8))
+    assert "2 training sentences" in metric.protocol()

@@ -14,7 +14,7 @@ NAMES = {
     "corruption": ["span_corruption", "text_infilling", "token_deletion", "token_dropout"],
     "encoder": ["token_rnn", "token_transformer"],
     "decoder": ["token_rnn", "token_transformer"],
-    "metric": ["perplexity", "sentences"],
+    "metric": ["bigrams", "perplexity", "sentences"],
     "feature_space": ["ngrams"],
     "config": ["text"],
     "command": ["between", "molecules"],

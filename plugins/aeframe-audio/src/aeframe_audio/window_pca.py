@@ -8,11 +8,12 @@ Shapes: B segments (the samples of the batch), C channels, T time samples, F = C
 from __future__ import annotations
 
 import math
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
 
-from aeframe.evaluation.metrics.base import SUM_DTYPE, ModelMetric
+from aeframe.evaluation.metrics.base import SUM_DTYPE, Baseline, ModelMetric
 from aeframe.evaluation.metrics.reconstruction import observed_elements
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.types import Batch, ForwardOutput, Latent
@@ -54,6 +55,9 @@ class WindowPCA(ModelMetric):
     """
 
     higher_is_better = False
+    baselines = MappingProxyType(
+        {"mse_of_window_pca": Baseline("mse", "PCA of windows, with as many numbers a second as the code,")}
+    )
     uses_training_samples = True
     test_only = True
     moments: Tensor

@@ -5,6 +5,7 @@ Shapes: B windows (the samples of the batch); D columns; T time steps; E = D T e
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from aeframe.errors import AeframeError
 from aeframe.evaluation.anomalies import auroc_and_average_precision
-from aeframe.evaluation.metrics.base import SUM_DTYPE, ModelMetric
+from aeframe.evaluation.metrics.base import SUM_DTYPE, Baseline, ModelMetric
 from aeframe.evaluation.metrics.reconstruction import evaluated_elements, observed_elements
 from aeframe.evaluation.metrics.subset import SubsetMetric
 from aeframe.types import Batch, ForwardOutput, Latent
@@ -70,6 +71,12 @@ class NeighbourRanking(SubsetMetric):
         seed: Seed of the subset.
     """
 
+    baselines = MappingProxyType(
+        {
+            f"anomaly_{name}_of_neighbours": Baseline(f"anomaly_{name}", "the distance to training windows", True)
+            for name in ("auroc", "ap")
+        }
+    )
     uses_training_samples = True
     test_only = True
 

@@ -55,6 +55,7 @@ def register_decoders(register: Register) -> None:
 @hookimpl
 def register_metrics(register: Register) -> None:
     register("perplexity", "aeframe_text.metrics:Perplexity", summary="perplexity per word, nats per word and token")
+    register("bigrams", "aeframe_text.bigrams:Bigrams", summary="perplexity of a bigram model, a baseline")
     register("sentences", "aeframe_text.metrics:SentenceMatch", summary="exactly reconstructed tokens and sentences")
 
 

@@ -74,7 +74,7 @@ class Text(Modality):
     """
 
     defaults: ClassVar[Mapping[str, str]] = {"encoder": "token_rnn", "loss": "categorical"}
-    metrics: ClassVar[tuple[str, ...]] = ("accuracy", "perplexity", "sentences")
+    metrics: ClassVar[tuple[str, ...]] = ("accuracy", "perplexity", "bigrams", "sentences")
     feature_spaces: ClassVar[tuple[str, ...]] = ("ngrams",)
     dataset: ClassVar[str | None] = "sentences"
     in_memory: ClassVar[str | None] = "text_in_memory"

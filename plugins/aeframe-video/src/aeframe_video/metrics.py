@@ -9,12 +9,13 @@ include.
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from aeframe.evaluation.metrics.base import SUM_DTYPE, ModelMetric
+from aeframe.evaluation.metrics.base import SUM_DTYPE, Baseline, ModelMetric
 from aeframe.evaluation.metrics.reconstruction import evaluated_elements
 from aeframe.types import ForwardOutput
 
@@ -49,7 +50,7 @@ class _ClipMeans(_ClipMetric):
 
     def __init__(self) -> None:
         super().__init__()
-        self.add_state("totals", torch.zeros(len(self.names), dtype=SUM_DTYPE), dist_reduce_fx="sum")
+        self.add_state("totals", torch.zeros(len(self.baselines), dtype=SUM_DTYPE), dist_reduce_fx="sum")
         self.add_state("num_clips", torch.zeros((), dtype=SUM_DTYPE), dist_reduce_fx="sum")
 
     def update(self, model: Autoencoder, out: ForwardOutput) -> None:
@@ -64,7 +65,7 @@ class _ClipMeans(_ClipMetric):
         raise NotImplementedError
 
     def compute(self) -> dict[str, Tensor]:
-        return dict(zip(self.names, (self.totals / self.num_clips).unbind(), strict=True))
+        return dict(zip(self.baselines, (self.totals / self.num_clips).unbind(), strict=True))
 
 
 class ClipPSNR(_ClipMeans):
@@ -164,14 +165,19 @@ class StillMSE(_ClipMetric):
 
     higher_is_better = False
     test_only = True
-    names = ("mse_of_first_frame", "mse_of_middle_frame", "mse_of_last_frame")
+    baselines = MappingProxyType(
+        {
+            f"mse_of_{name}_frame": Baseline("mse", f"the {name} frame, repeated,")
+            for name in ("first", "middle", "last")
+        }
+    )
     totals: Tensor
     num_elements: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         for name in ("totals", "num_elements"):
-            self.add_state(name, torch.zeros(len(self.names), dtype=SUM_DTYPE), dist_reduce_fx="sum")
+            self.add_state(name, torch.zeros(len(self.baselines), dtype=SUM_DTYPE), dist_reduce_fx="sum")
 
     @classmethod
     def applies(cls, model: Autoencoder) -> bool:
@@ -195,7 +201,7 @@ class StillMSE(_ClipMetric):
     def compute(self) -> dict[str, Tensor]:
         if not self.num_elements.any():
             return {}
-        return dict(zip(self.names, (self.totals / self.num_elements).unbind(), strict=True))
+        return dict(zip(self.baselines, (self.totals / self.num_elements).unbind(), strict=True))
 
 
 def _mean_per_clip(value: Tensor, included: Tensor) -> Tensor:

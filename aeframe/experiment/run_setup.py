@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import lightning.pytorch as L
@@ -96,6 +96,8 @@ def build_run(
     config, notes = with_chosen(config, len(splits.train), world)
     for note in notes:
         splits.notes.add(note)
+    # The choices depend on what conditions and pairs have made of the splits.
+    record = replace(record, notes=tuple(splits.notes))
     L.seed_everything(config["seed"], verbose=False)
     model = assemble(config, spec, modules=objects.modules)
     report = None

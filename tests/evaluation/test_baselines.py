@@ -10,7 +10,7 @@ from sklearn.decomposition import PCA
 
 from aeframe.data.memory import TensorSource
 from aeframe.evaluation import baselines, principal_directions
-from aeframe.evaluation.baselines import pca_error
+from aeframe.evaluation.baselines import better_baselines, pca_error
 
 
 def splits_of(x: torch.Tensor, mask: torch.Tensor | None = None) -> tuple[TensorSource, TensorSource]:
@@ -56,3 +56,30 @@ def test_reads_a_bounded_number_of_samples(make_model: Any, monkeypatch: pytest.
     monkeypatch.setattr(baselines, "_MAX_VALUES", 12 * 30)
     found = pca_error(make_model((12,), latent={"name": "point", "dim": 4}), *splits_of(correlated(12)), seed=0)
     assert (found.num_train, found.num_test) == (30, 30)
+
+
+@pytest.mark.parametrize(
+    ("metric", "values", "expected"),
+    [
+        (
+            "r2",
+            {"mse": 1.2, "mse_of_mean": 0.5},
+            ["the mean training sample has a better mse, 0.5, than the model (1.2)"],
+        ),
+        ("r2", {"mse": 0.5, "mse_of_mean": 1.2}, []),
+        ("r2", {"mse": float("nan"), "mse_of_mean": 1.2}, []),
+        ("r2", {"mse": 0.5}, []),
+        (
+            "neighbour_ranking",
+            {
+                "anomaly_auroc": 0.7,
+                "anomaly_auroc_of_neighbours": 0.8,
+                "anomaly_ap": 0.3,
+                "anomaly_ap_of_neighbours": 0.2,
+            },
+            ["the distance to training windows has a better anomaly_auroc, 0.8, than the model (0.7)"],
+        ),
+    ],
+)
+def test_a_better_baseline_is_named(metric: str, values: dict[str, float], expected: list[str]) -> None:
+    assert better_baselines(values, {metric: {}, "mse": None}) == expected

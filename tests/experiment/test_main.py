@@ -257,7 +257,10 @@ def test_help_names_every_group_and_every_setting(monkeypatch: pytest.MonkeyPatc
         assert f"\n  {group:<11} " in text
     for setting in RunSettings.__dataclass_fields__:
         assert setting == "trainer" or f"\n  {setting:<20} " in text
-    assert "\n  batch_size           int | auto | null, default null. Samples in a batch, over all devices together; " in text
+    assert (
+        "\n  batch_size           int | auto | null, default null. Samples in a batch, over all devices together; "
+        in text
+    )
     assert "\n  steps_per_call       int | auto, default auto." in text
     assert "\n  trainer.devices      int | auto | list[int] | null, default null." in text
     assert "\n  trainer.ARGUMENT     any other argument of lightning.pytorch.Trainer" in text

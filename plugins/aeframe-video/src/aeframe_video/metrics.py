@@ -50,7 +50,7 @@ class _ClipMeans(_ClipMetric):
 
     def __init__(self) -> None:
         super().__init__()
-        self.add_state("totals", torch.zeros(len(self.baselines), dtype=SUM_DTYPE), dist_reduce_fx="sum")
+        self.add_state("totals", torch.zeros(len(self.names), dtype=SUM_DTYPE), dist_reduce_fx="sum")
         self.add_state("num_clips", torch.zeros((), dtype=SUM_DTYPE), dist_reduce_fx="sum")
 
     def update(self, model: Autoencoder, out: ForwardOutput) -> None:
@@ -65,7 +65,7 @@ class _ClipMeans(_ClipMetric):
         raise NotImplementedError
 
     def compute(self) -> dict[str, Tensor]:
-        return dict(zip(self.baselines, (self.totals / self.num_clips).unbind(), strict=True))
+        return dict(zip(self.names, (self.totals / self.num_clips).unbind(), strict=True))
 
 
 class ClipPSNR(_ClipMeans):

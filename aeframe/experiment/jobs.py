@@ -6,6 +6,7 @@ A sweep (``-m``) trains several runs, its points. Hydra's *sweeper* chooses the 
 
 from __future__ import annotations
 
+import functools
 import math
 import sys
 from collections.abc import Sequence
@@ -27,6 +28,7 @@ from aeframe.experiment.composition.hydra_internals import BasicSweeper
 from aeframe.experiment.composition.loader import CONFIG, Loader
 from aeframe.experiment.local_device import use_free_device
 from aeframe.experiment.optuna_sweeper import check_direction, first_point
+from aeframe.experiment.packed_points import PreparedPoint, check_packed
 from aeframe.experiment.sweep import PlannedSweep, PointRecord, planned_sweep, recorded_point
 from aeframe.phases import measured, phase, process_age
 from aeframe.runs.run_id import exported_run_id
@@ -41,8 +43,10 @@ class UserError:
     message: str
 
 
-def job(config: DictConfig) -> float | UserError:
+def job(config: DictConfig) -> float | UserError | PreparedPoint:
     """Train one run, and return its monitored metric, which a sweeper optimizes.
+
+    A point with ``packed=true`` is only prepared; `train_together` trains it.
 
     An error that the user can correct is returned instead of raised, so that the other points of a sweep are trained.
     A point of a sweep is recorded in the folder of the sweep, where also its run folder is.
@@ -56,9 +60,10 @@ def job(config: DictConfig) -> float | UserError:
         return _train(config, overrides, record)
 
 
-def _train(config: DictConfig, overrides: Sequence[str], record: PointRecord | None = None) -> float | UserError:
-    """Train one run; see `job`."""
-    number = None if record is None else record.number
+def _train(
+    config: DictConfig, overrides: Sequence[str], record: PointRecord | None = None
+) -> float | UserError | PreparedPoint:
+    """Train one run, or prepare a point that is trained together with others; see `job`."""
     try:
         loader = _loader()
         model = config.model.name if loader.pinned is None else loader.pinned.get("model", {}).get("name", "custom")
@@ -74,6 +79,33 @@ def _train(config: DictConfig, overrides: Sequence[str], record: PointRecord | N
         if record is not None:
             record.monitor(run_config)
             use_free_device(run_config["trainer"], str(HydraConfig.get().launcher.get("_target_", "")))
+        stored = [*command_flags(loader, overrides), *overrides]
+        execute = functools.partial(_execute, run_config, stored, hidden, record, folder)
+        if record is not None and run_config["packed"]:
+            return PreparedPoint(record, run_config["trainer"], execute)
+        return execute()
+    except AeframeError as error:
+        return _user_error(error, record)
+
+
+def _execute(
+    config: dict[str, Any],
+    overrides: Sequence[str],
+    hidden: Sequence[str],
+    record: PointRecord | None,
+    folder: Path | None,
+) -> float | UserError:
+    """Train a run whose config is complete.
+
+    Args:
+        config: The config.
+        overrides: What is stored as the arguments of its command.
+        hidden: Files of the user that hide packaged options.
+        record: The record of a point; None for a run by itself.
+        folder: The folder of a point.
+    """
+    number = None if record is None else record.number
+    try:
         # The environment passes the id of the run to the other processes of a run on several devices.
         with measured() as phases, user_errors(), exported_run_id():
             if record is None and (age := process_age()) is not None:
@@ -86,20 +118,24 @@ def _train(config: DictConfig, overrides: Sequence[str], record: PointRecord | N
                 # The sweep ended between the end of this run and its record.
                 record.finish(folder, monitored)
                 return monitored
-            stored = [*command_flags(loader, overrides), *overrides]
-            run = train(run_config, job=number, overrides=stored, hidden_options=hidden)
+            run = train(config, job=number, overrides=overrides, hidden_options=hidden)
         if record is not None and math.isnan(run.monitored):
-            raise AeframeError(f"{run_config['monitor']} was never finite on the validation split")
+            raise AeframeError(f"{config['monitor']} was never finite on the validation split")
         if record is not None:
             record.finish(run.folder, run.monitored)
         return run.monitored
     except AeframeError as error:
-        user_error = UserError(str(error) if record is None else f"{record.name}: {error}")
-        if not isinstance(error, ReportedError):
-            print(f"error: {user_error.message}", file=sys.stderr)
-        if record is not None:
-            record.fail(str(error))
-        return user_error
+        return _user_error(error, record)
+
+
+def _user_error(error: AeframeError, record: PointRecord | None) -> UserError:
+    """Print and record an error that the user can correct."""
+    user_error = UserError(str(error) if record is None else f"{record.name}: {error}")
+    if not isinstance(error, ReportedError):
+        print(f"error: {user_error.message}", file=sys.stderr)
+    if record is not None:
+        record.fail(str(error))
+    return user_error
 
 
 def _loader() -> Loader:
@@ -137,6 +173,8 @@ def check_sweep(loader: Loader, overrides: Sequence[str]) -> tuple[DictConfig, P
         check_direction(master.hydra.sweeper, config)
         if config["dry_run"]:
             raise AeframeError(f"{name} has dry_run=true, which measures one run; leave out -m and several values")
+        if config["packed"]:
+            check_packed(master.hydra, config, keys, name)
         # On Slurm each point is a separate job, and Slurm starts one process for each of the job's devices.
         trainer = with_devices(config["trainer"])
         repeats_command = trainer["strategy"] != "ddp_spawn" and not launcher.endswith("SlurmLauncher")

@@ -20,6 +20,7 @@ from aeframe.experiment.composition.hydra_internals import Hydra, get_args_parse
 from aeframe.experiment.composition.loader import CONFIG, Loader
 from aeframe.experiment.help import help_text
 from aeframe.experiment.jobs import UserError, check_sweep, job
+from aeframe.experiment.packed_points import train_together
 from aeframe.experiment.pinned import pinned_run
 from aeframe.experiment.sweep import resumed_overrides, summarized_sweep
 from aeframe.interruption import Interrupted, SignalGuard
@@ -97,7 +98,9 @@ def _dispatch(hydra: Hydra, loader: Loader, args: argparse.Namespace) -> int:
         config, planned = check_sweep(loader, [*resumed_overrides(args.overrides), "hydra.mode=MULTIRUN"])
         with summarized_sweep(planned):
             # No points: all are finished.
-            return 0 if planned.pending == [] else _exit_code(sweep(hydra, config, planned.pending, job))
+            return (
+                0 if planned.pending == [] else _exit_code(sweep(hydra, config, planned.pending, job, train_together))
+            )
     else:
         return _exit_code(hydra.run(CONFIG, job, args.overrides, with_log_configuration=False))
     return 0

@@ -106,7 +106,7 @@ def _points(grid: Mapping[str, Sequence[Any]], fixed: Mapping[str, Any]) -> list
         if key.partition(".")[0] in _OF_ALL:
             raise AeframeError(
                 f"fit_many: grid has '{key}', but all runs of one process have the same; use the command "
-                "aeframe-train -m, whose points are trained one after the other"
+                "aeframe-train -m, whose points are trained one after the other without packed=true"
             )
     for name in ("folder", "resume", "dry_run", "profile"):
         if fixed.get(name):

@@ -142,6 +142,9 @@ class RunSettings:
     """Whether to show a progress bar; null shows it only on a terminal."""
     profile: bool = False
     """Whether to print where the time went, and to write it to ``time.json``."""
+    packed: bool = False
+    """Train the points of a sweep (``-m``) in one process, and compute the steps of those that differ in numbers only
+    together. A run by itself is trained as usual."""
     dry_run: bool = False
     """Whether to print what the run would cost, from a few batches (parameters, memory, time of an epoch), instead of
     training it; nothing is written."""

@@ -155,6 +155,10 @@ class PointRecord:
         """Record an error."""
         self._write(status="failed", error=error)
 
+    def fail_unexpectedly(self, error: Exception) -> None:
+        """Record an error in code, which has a traceback."""
+        self.fail(f"{type(error).__name__}: {' '.join(str(error).split())}")
+
     def _write(self, **changes: Any) -> None:
         from aeframe.runs.sweep import write_point
 
@@ -192,7 +196,7 @@ def recorded_point(sweep: Path, job: int, overrides: Sequence[str]) -> Iterator[
     try:
         yield record
     except Exception as error:
-        record.fail(f"{type(error).__name__}: {' '.join(str(error).split())}")
+        record.fail_unexpectedly(error)
         raise
 
 

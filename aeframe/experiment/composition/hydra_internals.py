@@ -25,7 +25,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
-from hydra.core.utils import JobRuntime, setup_globals
+from hydra.core.utils import JobReturn, JobRuntime, setup_globals
 from hydra.types import HydraContext, RunMode
 from hydra.version import VersionBase
 from omegaconf import DictConfig, OmegaConf
@@ -162,7 +162,11 @@ class Hydra(hydra_application.Hydra):
 
 
 def sweep(
-    hydra: Hydra, config: DictConfig, points: Sequence[Sequence[str]] | None, function: Callable[[DictConfig], Any]
+    hydra: Hydra,
+    config: DictConfig,
+    points: Sequence[Sequence[str]] | None,
+    function: Callable[[DictConfig], Any],
+    after_launch: Callable[[Sequence[JobReturn]], None],
 ) -> Any:
     """Run a sweep like `Hydra.multirun`, and return what its jobs returned.
 
@@ -172,6 +176,8 @@ def sweep(
         points: The overrides of each point, which were checked, for Hydra's basic sweeper; None for another sweeper,
             which chooses them.
         function: The function that is called for each point.
+        after_launch: Called with what the jobs of the launcher returned, at most ``hydra.sweeper.max_batch_size`` at a
+            time, for Hydra's basic sweeper.
     """
     callbacks = Callbacks(config)
     callbacks.on_multirun_start(config=config, config_name=config.hydra.job.config_name)
@@ -184,6 +190,14 @@ def sweep(
         )
         # Composing all points once more would take as long as the first time.
         sweeper.validate_batch_is_legal = lambda _: None
+        launch = sweeper.launcher.launch
+
+        def launch_and_go_on(*args: Any, **named: Any) -> Any:
+            returned = launch(*args, **named)
+            after_launch(returned)
+            return returned
+
+        sweeper.launcher.launch = launch_and_go_on
     returned = sweeper.sweep(OmegaConf.to_container(config.hydra.overrides.task))
     callbacks.on_multirun_end(config=config, config_name=config.hydra.job.config_name)
     return returned

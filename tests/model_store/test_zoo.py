@@ -93,7 +93,7 @@ def test_files_below_the_folder_of_a_model(zoo: Path, tmp_path: Path, monkeypatc
     assert aeframe.load("zoo:rows_ae").name == "ae"
     picture.write_bytes(b"2")
     assert message("rows_ae").startswith(f"'{picture}' is damaged")
-    with pytest.raises(AeframeError, match="none' is not in the zoo: there is no such folder"):
+    with pytest.raises(AeframeError, match="none' cannot enter the index of the zoo: there is no such folder"):
         add_to_index(copy, "none", summary="", data="", metrics={})
 
 

@@ -100,7 +100,7 @@ CASES = {
     "...] | None, found ['a', True] (Input should be a valid string); write '\"true\"' for the text true",
     "folder=300": "setting 'folder' expects str | null, found 300 (Input should be a valid string); write '\"300\"' "
     "for the text 300",
-    "batch_size=many": f"setting 'batch_size' expects int | null, found 'many' ({WHOLE})",
+    "batch_size=many": "setting 'batch_size' expects int | auto | null, found 'many'",
     "optimizers.enemy.every=2": "settings name an unknown optimizer group 'enemy'; the groups of this model "
     "are autoencoder; remove the settings with '~optimizers.enemy'",
     "encoder=conv": "encoder conv needs channels at positions, (C, T), (C, H, W) or (C, D, H, W), found the flat shape "

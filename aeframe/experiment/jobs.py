@@ -24,7 +24,7 @@ from aeframe.entrances import user_errors
 from aeframe.errors import AeframeError, ReportedError
 from aeframe.experiment.compose import overrides_of, resolve
 from aeframe.experiment.composition.hidden import command_flags, hidden_options
-from aeframe.experiment.composition.hydra_internals import BasicSweeper
+from aeframe.experiment.composition.hydra_internals import BasicSweeper, is_basic
 from aeframe.experiment.composition.loader import CONFIG, Loader
 from aeframe.experiment.local_device import use_free_device
 from aeframe.experiment.optuna_sweeper import check_direction, first_point
@@ -161,7 +161,7 @@ def check_sweep(loader: Loader, overrides: Sequence[str]) -> tuple[DictConfig, P
     master = loader.load_configuration(CONFIG, list(overrides), RunMode.MULTIRUN)
     launcher = str(master.hydra.launcher.get("_target_", ""))
     points = _points(loader, master)
-    keys = varied_keys(points) if _is_basic(master.hydra.sweeper) else chosen_keys(points[0], overrides)
+    keys = varied_keys(points) if is_basic(master.hydra.sweeper) else chosen_keys(points[0], overrides)
     for point in points:
         text = point_text(point, keys)
         name = f"the point {text}" if text else "the only point"
@@ -185,7 +185,7 @@ def check_sweep(loader: Loader, overrides: Sequence[str]) -> tuple[DictConfig, P
                 "trainer.strategy=ddp_spawn, or a launcher that makes a Slurm job of each "
                 "(hydra/launcher=submitit_slurm)"
             )
-    sweep = planned_sweep(master, points if _is_basic(master.hydra.sweeper) else None, overrides)
+    sweep = planned_sweep(master, points if is_basic(master.hydra.sweeper) else None, overrides)
     master.hydra.sweep.dir = str(sweep.folder)
     return master, sweep
 
@@ -200,11 +200,6 @@ def _points(loader: Loader, master: DictConfig) -> list[list[str]]:
     params: Any = {} if sweeper.get("params") is None else OmegaConf.to_container(sweeper.params)
     overrides = [f"{key}={value}" for key, value in params.items()] + overrides_of(master.hydra)
     parsed = OverridesParser.create(config_loader=loader).parse_overrides(overrides)
-    if not _is_basic(sweeper):
+    if not is_basic(sweeper):
         return [first_point(parsed)]
     return [point for batch in BasicSweeper.split_arguments(parsed, None) for point in batch]
-
-
-def _is_basic(sweeper: Any) -> bool:
-    """Return whether a sweeper is Hydra's basic one, whose points are known before it begins."""
-    return str(sweeper.get("_target_", "")).endswith("BasicSweeper")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -135,8 +134,8 @@ def _train(
 ) -> list[Run]:
     # Importing Lightning takes seconds, so errors in the configs are raised first.
     from aeframe.experiment.workflow import train
-    from aeframe.training.packed_training import PackedRun, RunPack
-    from aeframe.training.process_state import run_process
+    from aeframe.training.packed_training import PackedRun
+    from aeframe.training.process_state import execute_together
 
     def run_of(number: int) -> PackedRun[Run]:
         def execute() -> Run:
@@ -153,8 +152,7 @@ def _train(
         return PackedRun(f"run {number} ({text})", execute)
 
     runs = [run_of(number) for number in range(len(points))]
-    with run_process(configs[0]["trainer"]):
-        RunPack(runs, lambda sentence: print(sentence, file=sys.stderr)).execute()
+    execute_together(runs, configs[0]["trainer"])
     return _results(runs)
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hydra.core.utils import JobReturn
+from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
 
 from aeframe.errors import AeframeError
+from aeframe.experiment.composition.hydra_internals import is_basic
 from aeframe.experiment.sweep import PointRecord
 
 if TYPE_CHECKING:
@@ -41,11 +41,10 @@ def check_packed(hydra: DictConfig, config: Mapping[str, Any], keys: Sequence[st
         AeframeError: Another launcher or sweeper than Hydra's basic ones, or settings that one process has once.
     """
     for kind, part in (("launcher", hydra.launcher), ("sweeper", hydra.sweeper)):
-        found = str(part.get("_target_", ""))
-        if not found.endswith(f"Basic{kind.capitalize()}"):
+        if not is_basic(part):
             raise AeframeError(
-                f"{name} has packed=true, which trains the points of a grid in this process, found the {kind} {found}; "
-                f"leave out hydra/{kind} or packed"
+                f"{name} has packed=true, which trains the points of a grid in this process, found the {kind} "
+                f"{part.get('_target_')}; leave out hydra/{kind} or packed"
             )
     varying = next((key for key in keys if key.partition(".")[0] in ("trainer", "profile")), None)
     if varying is not None:
@@ -60,23 +59,26 @@ def check_packed(hydra: DictConfig, config: Mapping[str, Any], keys: Sequence[st
 def train_together(returned: Sequence[JobReturn]) -> None:
     """Train the points that jobs have prepared, and put what each is to return in its place.
 
+    An error in code makes its job a failed one, as Hydra does for a point that is trained by itself.
+
     Raises:
-        BaseException: The first error that the user cannot correct, or a signal, after all points were recorded.
+        Interrupted: A signal ended the points.
     """
-    jobs = [each for each in returned if isinstance(each.return_value, PreparedPoint)]
+    prepared = [job for job in returned if job.status == JobStatus.COMPLETED]
+    jobs = [job for job in prepared if isinstance(job.return_value, PreparedPoint)]
     if not jobs:
         return
-    from aeframe.training.packed_training import PackedRun, RunPack
-    from aeframe.training.process_state import run_process
+    from aeframe.training.packed_training import PackedRun
+    from aeframe.training.process_state import execute_together
 
-    points = [each.return_value for each in jobs]
+    points = [job.return_value for job in jobs]
     runs: list[PackedRun[Any]] = [PackedRun(point.record.name, point.train) for point in points]
-    with run_process(points[0].trainer):
-        RunPack(runs, lambda sentence: print(sentence, file=sys.stderr)).execute()
+    execute_together(runs, points[0].trainer)
     for job, point, run in zip(jobs, points, runs, strict=True):
-        job.return_value = run.result
+        job.return_value = run.result if run.error is None else run.error
         if isinstance(run.error, Exception):
+            job.status = JobStatus.FAILED
             point.record.fail_unexpectedly(run.error)
-    error = next((run.error for run in runs if run.error is not None), None)
-    if error is not None:
-        raise error
+    for run in runs:
+        if run.error is not None and not isinstance(run.error, Exception):
+            raise run.error

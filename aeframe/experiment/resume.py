@@ -34,6 +34,7 @@ MAY_CHANGE = (
     "pictures",
     "progress",
     "profile",
+    "packed",
     "checkpoint_every",
     "stretch_schedules",
 )

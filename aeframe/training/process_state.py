@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from lightning.pytorch.utilities.seed import isolate_rng
 
 from aeframe.training.malloc_tuning import kept_memory
-from aeframe.training.packed_training import current_packed_run
+from aeframe.training.packed_training import PackedRun, RunPack, current_packed_run
 from aeframe.training.warning_filters import quiet_lightning
 
 _VARIABLES = ("PL_GLOBAL_SEED", "PL_SEED_WORKERS", "CUBLAS_WORKSPACE_CONFIG")
@@ -67,3 +68,11 @@ def run_process(trainer: Mapping[str, Any]) -> Iterator[None]:
             torch.set_default_dtype(dtype)
             torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
             torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = cudnn
+
+
+def execute_together(runs: Sequence[PackedRun[Any]], trainer: Mapping[str, Any]) -> None:
+    """Execute runs in this process, with the ``trainer`` settings of all of them; a line on stderr names a run that is
+    trained alone, and why. Each run then has its result, or the error that ended it.
+    """
+    with run_process(trainer):
+        RunPack(runs, lambda sentence: print(sentence, file=sys.stderr)).execute()

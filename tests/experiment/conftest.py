@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -97,3 +98,20 @@ def option(workplace: Path) -> Callable[[str, str], Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def num_models(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of models in each vectorized step."""
+    # Imports Lightning, which most tests of this folder do not need.
+    from aeframe.training.packing import PackedStep
+
+    steps: list[int] = []
+    step = PackedStep.step
+
+    def counted(self: PackedStep, *args: Any) -> None:
+        steps.append(len(self.members))
+        step(self, *args)
+
+    monkeypatch.setattr(PackedStep, "step", counted)
+    return steps

@@ -24,25 +24,6 @@ QUICK = {
 }  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def num_models(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The number of models in each vectorized step."""
-    steps: list[int] = []
-    step = PackedStep.step
-
-    def counted(self: PackedStep, *args: Any) -> None:
-        steps.append(len(self.members))
-        step(self, *args)
-
-    monkeypatch.setattr(PackedStep, "step", counted)
-    return steps
-
-
 def samples() -> np.ndarray:
     return np.random.default_rng(0).normal(size=(120, 8)).astype("float32")
 

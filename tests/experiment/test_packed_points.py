@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import torch
 
 import aeframe
 from aeframe.experiment.main import main
+from aeframe.experiment.sweep import PointRecord
 from aeframe.training.packing import PackedStep
 
 SETTINGS = (
@@ -20,20 +23,6 @@ SETTINGS = (
     "trainer.threads=1",
 )  # fmt: skip
 GRID = ("seed=0,1", "optimizer.lr=1e-3,3e-3")
-
-
-@pytest.fixture
-def num_models(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The number of models in each vectorized step."""
-    steps: list[int] = []
-    step = PackedStep.step
-
-    def counted(self: PackedStep, *args: Any) -> None:
-        steps.append(len(self.members))
-        step(self, *args)
-
-    monkeypatch.setattr(PackedStep, "step", counted)
-    return steps
 
 
 def rows(folder: str) -> list[dict[str, str]]:
@@ -90,6 +79,40 @@ def test_an_error_in_code_is_recorded_and_raised(monkeypatch: pytest.MonkeyPatch
         ("finished", ""),
         ("failed", "RuntimeError: a mistake in the code"),
     ]
+
+
+def test_an_error_while_a_point_is_prepared_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monitor = PointRecord.monitor
+
+    def fail(self: PointRecord, config: dict[str, Any]) -> None:
+        if config["seed"] == 0:
+            raise RuntimeError("a mistake")
+        monitor(self, config)
+
+    monkeypatch.setattr(PointRecord, "monitor", fail)
+    with pytest.raises(RuntimeError, match="a mistake"):
+        main(["-m", *SETTINGS, "seed=0,1", "packed=true", "folder=sweep"])
+    assert [row["status"] for row in rows("sweep")] == ["failed", "finished"]
+
+
+def test_an_interrupted_sweep_is_continued(monkeypatch: pytest.MonkeyPatch, num_models: list[int]) -> None:
+    step = PackedStep.step
+
+    def interrupted(self: PackedStep, *args: Any) -> None:
+        if len(num_models) == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+        step(self, *args)
+
+    command = ["-m", *SETTINGS, *GRID, "packed=true", "folder=sweep", "resume=auto"]
+    with monkeypatch.context() as patch:
+        patch.setattr(PackedStep, "step", interrupted)
+        assert main(command) == 128 + signal.SIGTERM
+    assert [row["status"] for row in rows("sweep")] == ["unfinished"] * 4
+    assert main(command) == 0
+    assert [row["status"] for row in rows("sweep")] == ["finished"] * 4
+    assert main(["-m", *SETTINGS, *GRID, "folder=alone"]) == 0
+    for together, alone in zip(rows("sweep"), rows("alone"), strict=True):
+        assert float(together["val/bound"]) == pytest.approx(float(alone["val/bound"]), rel=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,7 @@ __all__ = [
     "get_args_parser",
     "get_overrides_dirname",
     "global_state",
+    "is_basic",
     "sweep",
 ]
 
@@ -159,6 +160,14 @@ class Hydra(hydra_application.Hydra):
         if run_mode == RunMode.RUN and self._composed is not None and self._composed[0] is overrides:
             return self._composed[1]
         return super().compose_config(config_name, overrides, run_mode, *settings, **named)
+
+
+def is_basic(part: Any) -> bool:
+    """Return whether the config of a launcher or sweeper is that of Hydra's basic one.
+
+    The basic sweeper knows its points before it begins; the basic launcher runs them in this process.
+    """
+    return str(part.get("_target_", "")).endswith(("BasicSweeper", "BasicLauncher"))
 
 
 def sweep(

@@ -75,22 +75,23 @@ class Evaluate(ModelCommand):
         spaces = {name: _space(model, name, options) for name, options in space_options.items()}
         splits = self.splits(model, args)
         source = getattr(splits, args.split)
-        metrics, protocols, tables = self.measure(model, splits.train, source, args, metric_options)
+        from aeframe.evaluation.baselines import better_baselines
+        from aeframe.evaluation.evaluator import grouped_protocols, metrics_of
+        from aeframe.evaluation.units import units_of
+
+        overrides = {**(model.config.get("metrics") or {}), **metric_options}
+        computed = metrics_of(model.modality.metrics, overrides)
+        metrics, protocols, tables = self.measure(model, splits.train, source, args, computed)
         compared = [self.compare_samples(model, args, name, space) for name, space in spaces.items()]
         by_modality = self.compare_by_modality(model, args) if args.samples or args.figures is not None else None
-        from aeframe.evaluation.baselines import better_baselines
-        from aeframe.evaluation.evaluator import grouped_protocols
-        from aeframe.evaluation.units import units_of
-        from aeframe.registry import registry
-
-        units = units_of(model.model.loss.unit, {name: {} for name in metrics if registry().has("metric", name)})
+        units = units_of(model.model.loss.unit, computed)
         _print(f"{model.name}, {args.split} split", metrics, units)
         print(f"{len(source)} samples")
         if splits.factor_names:
             print(printable(f"factors: {', '.join(splits.factor_names)}"))
         for name, protocol in grouped_protocols(protocols).items():
             print(f"{name}: {protocol}")
-        for sentence in better_baselines(metrics, {name: {} for name in model.modality.metrics}):
+        for sentence in better_baselines(metrics, computed):
             print(sentence)
         for name, table in tables.items():
             _print_table(name, table)
@@ -130,19 +131,16 @@ class Evaluate(ModelCommand):
         train: Source,
         source: Source,
         args: Namespace,
-        options: Mapping[str, Mapping[str, Any]],
+        metrics: Mapping[str, Mapping[str, Any] | None],
     ) -> tuple[dict[str, float], dict[str, str], dict[str, MetricTable]]:
         """Return the metrics of the samples of `source` by name, the protocol of those that state one, and tables."""
         from aeframe.data.loader import Loader
         from aeframe.data.plan import BatchPlan
         from aeframe.evaluation.baselines import baseline_metrics, pca_error
-        from aeframe.evaluation.evaluator import Evaluator, measure, metrics_of
+        from aeframe.evaluation.evaluator import Evaluator, measure
         from aeframe.model.density import code_metrics
         from aeframe.training.malloc_tuning import kept_memory
 
-        config = model.config
-        overrides = {**(config.get("metrics") or {}), **options}
-        metrics = metrics_of(model.modality.metrics, overrides)
         seed = _seed(model, args)
         evaluator = Evaluator(model.model, metrics, seed=seed, modality=model.modality)
         for name in (args.metrics or "").split(","):
@@ -156,7 +154,7 @@ class Evaluate(ModelCommand):
             measured = measure(evaluator, batches, model.progress, model.device)
         reconstruction = measured.get("reconstruction") if model.model.loss.unit == "nats" else None
         measured |= code_metrics(model.sampler, model.model, batches, reconstruction)
-        error = pca_error(model.model, train, source, seed=config.get("seed", 0))
+        error = pca_error(model.model, train, source, seed=model.config.get("seed", 0))
         protocols = evaluator.protocols()
         if error is not None:
             protocols["mse_of_pca"] = error.describe()

@@ -1,4 +1,4 @@
-"""Baselines: simple methods beside a model, which tell whether its numbers are good for these data.
+"""Baselines: simple methods to compare a model with, which show whether its numbers are good for these data.
 
 One is for every modality: the reconstruction error of principal component analysis (PCA) with as many numbers as the
 code. The others are numbers of metrics, see `ModelMetric.baselines`.
@@ -17,9 +17,9 @@ from torch import Tensor
 from aeframe.data.modality import Source
 from aeframe.evaluation.metrics.base import SUM_DTYPE, Baseline
 from aeframe.evaluation.principal_directions import principal_directions
+from aeframe.evaluation.units import metric_classes
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.noise import FITTING, noise_of, random_rows
-from aeframe.registry import registry
 
 _MAX_SAMPLES, _MAX_UNREAD = 10_000, 2_000
 """Largest number of training samples that are read, in memory and from files."""
@@ -63,9 +63,8 @@ def better_baselines(values: Mapping[str, float], metrics: Mapping[str, Mapping[
         metrics: The options of each metric by name, see `aeframe.evaluation.evaluator.metrics_of`.
     """
     baselines: dict[str, Baseline] = {}
-    for label, options in metrics.items():
-        if options is not None:
-            baselines |= registry().load("metric", options.get("name", label)).baselines
+    for metric in metric_classes(metrics).values():
+        baselines |= getattr(metric, "baselines", {})
     sentences = []
     for name, baseline in baselines.items():
         if name not in values or baseline.metric not in values:

@@ -19,7 +19,15 @@ def units_of(loss_unit: str, metrics: Mapping[str, Mapping[str, Any] | None]) ->
     """
     nats = ("loss", "bound") if loss_unit == "nats" else ()
     units = {"kl": "nats", "reconstruction": loss_unit, **dict.fromkeys(nats, "nats")}
-    for label, options in metrics.items():
-        if options is not None:
-            units[label] = getattr(registry().load("metric", options.get("name", label)), "unit", "")
+    for label, metric in metric_classes(metrics).items():
+        units[label] = getattr(metric, "unit", "")
     return {name: unit for name, unit in units.items() if unit}
+
+
+def metric_classes(metrics: Mapping[str, Mapping[str, Any] | None]) -> dict[str, type]:
+    """Return the class of each metric by label; a label without options (None) is left out."""
+    return {
+        label: registry().load("metric", options.get("name", label))
+        for label, options in metrics.items()
+        if options is not None
+    }

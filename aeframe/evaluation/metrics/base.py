@@ -58,7 +58,7 @@ class ModelMetric(Metric):
     """Whether `update_training` is to receive samples of the training split before a test."""
 
     baselines: ClassVar[Mapping[str, Baseline]] = MappingProxyType({})
-    """Which of its numbers are those of a simple method, by name. A run says so where one is better than the model."""
+    """Which of its numbers are those of a simple method, by name. A run names each that is better than the model."""
 
     test_only: ClassVar[bool] = False
     """Whether it is left out of the validation after each epoch, since it costs as much as a forward pass."""
